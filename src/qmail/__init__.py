@@ -1,0 +1,1 @@
+"""qmail, for the Internet of today: a mail transfer agent as a suite of small programs."""

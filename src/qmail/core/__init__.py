@@ -1,0 +1,1 @@
+"""The rules and the disk: takes Fs, Clock and Random as arguments."""

@@ -1,0 +1,213 @@
+"""The seam for the disk: every change that queue and maildir make goes through one `Fs`.
+
+`RealFs` and the simulated disk of tests/sim pass the same suite. A name is on disk only after
+`sync` (or fsync of its folder) has returned: on Linux, neither link nor rename is durable before.
+"""
+
+import ctypes
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """What the queue needs to know of a file. Times are seconds since 1970."""
+
+    inode: int
+    size: int
+    mtime: float
+    newest: float
+    """Latest of atime, mtime and ctime: the age that noatime and readers can't falsify."""
+    uid: int
+    mode: int
+
+    @property
+    def is_regular(self) -> bool:
+        """True for a plain file."""
+        return stat.S_ISREG(self.mode)
+
+
+class Fs(Protocol):
+    """The disk operations of queue and maildir. Paths are relative to one root, `/` separated.
+
+    Every method raises OSError as the system call does.
+    """
+
+    def create(self, path: str, mode: int = 0o644) -> int:
+        """Create a file that must not exist; return a descriptor for writing."""
+        ...
+
+    def open_append(self, path: str, mode: int = 0o600) -> int:
+        """Open a file for writing at its end, made when missing; return a descriptor."""
+        ...
+
+    def write(self, fd: int, data: bytes) -> None:
+        """Write all of `data`."""
+        ...
+
+    def fsync(self, fd: int) -> None:
+        """Put the file's bytes on disk."""
+        ...
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor of this disk."""
+        ...
+
+    def info_of(self, fd: int) -> FileInfo:
+        """Describe an open file."""
+        ...
+
+    def overwrite(self, path: str, offset: int, data: bytes) -> None:
+        """Write `data` over what is at `offset`; the file keeps its length and its mtime."""
+        ...
+
+    def truncate(self, fd: int, size: int) -> None:
+        """Cut an open file back to `size` bytes."""
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name, in one step, in place of any file of that name."""
+        ...
+
+    def link(self, old: str, new: str) -> None:
+        """Give a file a second name that must not exist."""
+        ...
+
+    def unlink(self, path: str) -> None:
+        """Remove a name."""
+        ...
+
+    def set_mtime(self, path: str, when: float) -> None:
+        """Set atime and mtime, seconds since 1970."""
+        ...
+
+    def sync(self) -> None:
+        """Put every write and every name so far on disk: the group commit."""
+        ...
+
+    def read(self, path: str, bytes_max: int) -> bytes:
+        """Return the whole file.
+
+        Raises: OSError (EFBIG): longer than `bytes_max`.
+        """
+        ...
+
+    def info(self, path: str) -> FileInfo | None:
+        """Describe a file; None when there is none of that name."""
+        ...
+
+    def names(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Yield name and inode number of every entry of a folder, in no order."""
+        ...
+
+
+def _describe(found: os.stat_result) -> FileInfo:
+    newest = max(found.st_atime, found.st_mtime, found.st_ctime)
+    return FileInfo(
+        found.st_ino, found.st_size, found.st_mtime, newest, found.st_uid, found.st_mode
+    )
+
+
+class RealFs:
+    """The file system below the folder `root`."""
+
+    def __init__(self, root: str) -> None:
+        self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._syncfs = getattr(libc, "syncfs", None)
+
+    def create(self, path: str, mode: int = 0o644) -> int:
+        """Create a file that must not exist; return a descriptor for writing."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(path, flags, mode, dir_fd=self._root)
+
+    def open_append(self, path: str, mode: int = 0o600) -> int:
+        """Open a file for writing at its end, made when missing; return a descriptor."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+        return os.open(path, flags, mode, dir_fd=self._root)
+
+    def write(self, fd: int, data: bytes) -> None:
+        """Write all of `data`."""
+        written = os.write(fd, data)
+        while written < len(data):
+            written += os.write(fd, data[written:])
+
+    fsync = staticmethod(os.fsync)
+    close = staticmethod(os.close)
+    truncate = staticmethod(os.ftruncate)
+
+    def info_of(self, fd: int) -> FileInfo:
+        """Describe an open file."""
+        return _describe(os.fstat(fd))
+
+    def overwrite(self, path: str, offset: int, data: bytes) -> None:
+        """Write `data` over what is at `offset`; the file keeps its length and its mtime."""
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._root)
+        try:
+            before = os.fstat(fd)
+            os.pwrite(fd, data, offset)
+            os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+        finally:
+            os.close(fd)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name, in one step, in place of any file of that name."""
+        os.rename(old, new, src_dir_fd=self._root, dst_dir_fd=self._root)
+
+    def link(self, old: str, new: str) -> None:
+        """Give a file a second name that must not exist."""
+        os.link(old, new, src_dir_fd=self._root, dst_dir_fd=self._root)
+
+    def unlink(self, path: str) -> None:
+        """Remove a name."""
+        os.unlink(path, dir_fd=self._root)
+
+    def set_mtime(self, path: str, when: float) -> None:
+        """Set atime and mtime, seconds since 1970."""
+        os.utime(path, (when, when), dir_fd=self._root, follow_symlinks=False)
+
+    def sync(self) -> None:
+        """Put every write and every name so far on disk: one syncfs of this file system."""
+        if self._syncfs is None:
+            os.sync()
+        elif self._syncfs(self._root) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+
+    def read(self, path: str, bytes_max: int) -> bytes:
+        """Return the whole file.
+
+        Raises: OSError (EFBIG): longer than `bytes_max`.
+        """
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self._root)
+        try:
+            data = os.read(fd, min(bytes_max, 65536) + 1)
+            if len(data) <= min(bytes_max, 65536):
+                return data
+            with open(fd, "rb", closefd=False) as rest:
+                data += rest.read(bytes_max + 1 - len(data))
+        finally:
+            os.close(fd)
+        if len(data) > bytes_max:
+            raise OSError(27, f"{path} is longer than {bytes_max} bytes")
+        return data
+
+    def info(self, path: str) -> FileInfo | None:
+        """Describe a file; None when there is none of that name."""
+        try:
+            return _describe(os.stat(path, dir_fd=self._root, follow_symlinks=False))
+        except FileNotFoundError:
+            return None
+
+    def names(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Yield name and inode number of every entry of a folder, in no order."""
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
+        try:
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    yield entry.name, entry.inode()
+        finally:
+            os.close(fd)

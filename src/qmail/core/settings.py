@@ -1,0 +1,252 @@
+"""Every control file of every program: one dataclass for each program (spec/control-files.md 3)."""
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Final
+
+from qmail.core.controls import (
+    ME,
+    ControlError,
+    Line,
+    control,
+    entries,
+    parse_colon_map,
+    parse_domains,
+    parse_host,
+    parse_integer,
+    parse_line,
+    shown,
+)
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+SERVICES: Final = ("smtp",)
+"""Services that control/listeners may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One line of control/listeners: a service and the address it listens on."""
+
+    service: str
+    host: str
+    port: int
+
+    @property
+    def is_ipv6(self) -> bool:
+        """True where `host` is an IPv6 address."""
+        return ":" in self.host
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where smtproutes sends a domain. An empty relay with a port means: MX, at that port."""
+
+    relay: bytes
+    port: int
+
+
+DEFAULT_LISTENERS: Final = (Listener("smtp", "127.0.0.1", 25),)
+
+
+def parse_listeners(name: str, lines: list[Line]) -> tuple[Listener, ...]:
+    """`service host:port` lines; an IPv6 host stands in brackets."""
+    found = []
+    for line in entries(lines):
+        words = line.text.decode("ascii", "replace").split()
+        if len(words) != 2 or words[0] not in SERVICES:
+            known = ", ".join(SERVICES)
+            raise ControlError(
+                name,
+                line.number,
+                f"{shown(line.text)} is not 'SERVICE HOST:PORT' with a service of: {known}",
+            )
+        found.append(_listener(name, line.number, words[0], words[1]))
+    if len(set(found)) != len(found):
+        raise ControlError(name, lines[-1].number, "the same line stands there twice")
+    return tuple(found)
+
+
+def _listener(name: str, number: int, service: str, where: str) -> Listener:
+    host, _, port = where.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise ControlError(name, number, f'"{host}" is not an IP address') from None
+    if (address.version == 6) != bracketed:
+        raise ControlError(name, number, "an IPv6 address stands in brackets, an IPv4 one does not")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ControlError(name, number, f'"{port}" is not a port (1 to 65535)')
+    return Listener(service, str(address), int(port))
+
+
+def parse_networks(name: str, lines: list[Line]) -> tuple[Network, ...]:
+    """An address or a network (`10.0.0.0/8`, `2001:db8::/32`) a line."""
+    found: list[Network] = []
+    for line in entries(lines):
+        try:
+            found.append(ipaddress.ip_network(line.text.decode("ascii", "replace").strip()))
+        except ValueError as wrong:
+            raise ControlError(name, line.number, str(wrong)) from None
+    return tuple(found)
+
+
+def parse_routes(name: str, lines: list[Line]) -> dict[bytes, Route]:
+    """`domain:relay` or `domain:relay:port` lines; a relay may be an address in brackets."""
+    found: dict[bytes, Route] = {}
+    for line in entries(lines):
+        domain, colon, rest = line.text.partition(b":")
+        if not colon:
+            raise ControlError(name, line.number, f"no colon in {shown(line.text)}")
+        if rest.startswith(b"["):
+            relay, bracket, after = rest[1:].partition(b"]")
+            if not bracket or (after and not after.startswith(b":")):
+                raise ControlError(name, line.number, f"no closing bracket in {shown(rest)}")
+            relay, port = b"[" + relay + b"]", after[1:] if after else b"25"
+        else:
+            relay, colon, port = rest.partition(b":")
+            port = port if colon else b"25"
+        if not port.isdigit() or not 0 < int(port) < 65536:
+            raise ControlError(name, line.number, f"{shown(port)} is not a port (1 to 65535)")
+        if any(byte <= 32 or byte >= 127 for byte in relay):
+            raise ControlError(name, line.number, f"{shown(relay)} is not a host")
+        found[domain.lower()] = Route(relay, int(port))
+    return found
+
+
+def parse_virtualdomains(name: str, lines: list[Line]) -> dict[bytes, bytes]:
+    """`key:prepend` lines: an address, a domain, `.suffix` or nothing before the colon."""
+    found = parse_colon_map(name, lines)
+    for line in entries(lines):
+        key, _, prepend = line.text.partition(b":")
+        if any(byte <= 32 for byte in key) or any(byte < 32 for byte in prepend):
+            raise ControlError(name, line.number, f"a blank or control byte in {shown(line.text)}")
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartControls:
+    """What qmail-start reads."""
+
+    listeners: tuple[Listener, ...] = control(
+        parse_listeners,
+        DEFAULT_LISTENERS,
+        kind="list",
+        doc="What qmail-start opens, SERVICE HOST:PORT a line.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpdControls:
+    """What qmail-smtpd reads."""
+
+    me: bytes | None = control(parse_host, doc="The name of this host.")
+    smtpgreeting: bytes | None = control(
+        parse_line, ME, doc="Text after 220, 250 and 221; the first word is the host's name."
+    )
+    databytes: int = control(
+        parse_integer, 0, unit="bytes", kind="integer", doc="Largest message; 0 is no limit."
+    )
+    timeoutsmtpd: int = control(
+        parse_integer,
+        1200,
+        unit="seconds",
+        kind="integer",
+        doc="Longest wait for one read or write.",
+    )
+    rcpthosts: frozenset[bytes] = control(
+        parse_domains,
+        frozenset(),
+        kind="list",
+        doc="Domains that mail is accepted for; .domain covers all below it.",
+    )
+    relayclients: tuple[Network, ...] = control(
+        parse_networks,
+        (),
+        kind="list",
+        doc="Client addresses and networks that may send to any domain.",
+    )
+    localiphost: bytes | None = control(
+        parse_host, ME, doc="Replaces [address] where that address is one of this host."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendControls:
+    """What qmail-send reads."""
+
+    me: bytes | None = control(parse_host, doc="The name of this host.")
+    locals: frozenset[bytes] | None = control(
+        parse_domains, ME, kind="list", doc="Domains delivered here."
+    )
+    virtualdomains: dict[bytes, bytes] = control(
+        parse_virtualdomains,
+        {},
+        kind="list",
+        doc="KEY:PREPEND: mail for KEY is delivered here to PREPEND-address.",
+    )
+    percenthack: frozenset[bytes] = control(
+        parse_domains, frozenset(), kind="list", doc="Domains whose user%host@domain is rewritten."
+    )
+    envnoathost: bytes | None = control(
+        parse_host, ME, doc="Appended to an envelope recipient without @."
+    )
+    bouncefrom: bytes = control(parse_line, b"MAILER-DAEMON", doc="User name in From of bounces.")
+    bouncehost: bytes | None = control(parse_host, ME, doc="Host in From of bounces.")
+    doublebounceto: bytes = control(parse_line, b"postmaster", doc="Who gets double bounces.")
+    doublebouncehost: bytes | None = control(parse_host, ME, doc="The host of doublebounceto.")
+    concurrencylocal: int = control(
+        parse_integer, 10, kind="integer", doc="Local deliveries at once; 0 holds them."
+    )
+    concurrencyremote: int = control(
+        parse_integer, 20, kind="integer", doc="Remote deliveries at once; 0 holds them."
+    )
+    queuelifetime: int = control(
+        parse_integer,
+        604800,
+        unit="seconds",
+        kind="integer",
+        doc="How long a message that can't be delivered is tried.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteControls:
+    """What qmail-rspawn and qmail-remote read."""
+
+    helohost: bytes | None = control(parse_host, ME, doc="The name said in EHLO and HELO.")
+    smtproutes: dict[bytes, Route] = control(
+        parse_routes, {}, kind="list", doc="DOMAIN:RELAY:PORT: where mail for DOMAIN is sent."
+    )
+    timeoutconnect: int = control(
+        parse_integer, 60, unit="seconds", kind="integer", doc="Longest wait for a connection."
+    )
+    timeoutremote: int = control(
+        parse_integer,
+        1200,
+        unit="seconds",
+        kind="integer",
+        doc="Longest wait for one read or write.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InjectControls:
+    """What qmail-inject and sendmail read."""
+
+    defaulthost: bytes = control(parse_host, ME, doc="Appended to an address without host.")
+    defaultdomain: bytes = control(parse_host, ME, doc="Appended to a host name without dot.")
+    plusdomain: bytes = control(parse_host, ME, doc="Appended to a host name that ends in +.")
+    idhost: bytes = control(parse_host, ME, doc="Right side of Message-ID.")
+
+
+PROGRAM_CONTROLS: Final[dict[str, type]] = {
+    "qmail-start": StartControls,
+    "qmail-smtpd": SmtpdControls,
+    "qmail-send": SendControls,
+    "qmail-rspawn": RemoteControls,
+    "qmail-inject": InjectControls,
+}
+"""Which program reads which dataclass: `qmail check` and qmail-showctl walk this."""

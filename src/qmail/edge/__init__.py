@@ -1,0 +1,1 @@
+"""The outside world: sockets, children, signals, privileges, log lines."""

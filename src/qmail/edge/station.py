@@ -1,0 +1,259 @@
+"""A small event loop over epoll for the programs that talk through inner doors only.
+
+It exists beside asyncio because these programs do blocking disk work in turns: read all frames that
+are there, do the work, commit once, answer. It also costs a root process no import of asyncio.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from qmail.protocol.netstring import FrameError, FrameReader
+
+RECEIVE_BYTES: Final = 262144
+READ_EVENTS: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
+OUT_BYTES_MAX: Final = 8 * 1024 * 1024
+"""With more than this waiting to be written, a door reads nothing more: back-pressure."""
+
+Callback = Callable[[], None]
+
+
+class Station:
+    """Waits on descriptors and calls back. `turn` is one round; the program owns the loop."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._on_read: dict[int, Callback] = {}
+        self._on_write: dict[int, Callback] = {}
+        self._masks: dict[int, int] = {}
+        self._on_signal: dict[int, Callback] = {}
+        self._wakeup: socket.socket | None = None
+
+    def watch(self, fd: int, on_read: Callback, on_write: Callback | None = None) -> None:
+        """Call `on_read` when `fd` is readable or at its end; `on_write` only while wanted."""
+        self._on_read[fd] = on_read
+        if on_write is not None:
+            self._on_write[fd] = on_write
+        self._masks[fd] = READ_EVENTS
+        self._epoll.register(fd, READ_EVENTS)
+
+    def want(self, fd: int, *, read: bool, write: bool) -> None:
+        """Say what `fd` waits for from now on."""
+        mask = (READ_EVENTS if read else 0) | (select.EPOLLOUT if write else 0)
+        if self._masks[fd] != mask:
+            self._masks[fd] = mask
+            self._epoll.modify(fd, mask)
+
+    def forget(self, fd: int) -> None:
+        """Stop watching `fd`; call it before closing."""
+        if self._masks.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+        self._on_read.pop(fd, None)
+        self._on_write.pop(fd, None)
+
+    def on_signal(self, number: int, callback: Callback) -> None:
+        """Call `callback` in the next turn after signal `number` came."""
+        if self._wakeup is None:
+            self._wakeup, sender = socket.socketpair()
+            self._wakeup.setblocking(False)
+            sender.setblocking(False)
+            signal.set_wakeup_fd(sender.detach(), warn_on_full_buffer=False)
+            self.watch(self._wakeup.fileno(), self._take_signals)
+        self._on_signal[number] = callback
+        signal.signal(number, lambda _number, _frame: None)
+
+    def _take_signals(self) -> None:
+        if self._wakeup is None:
+            return
+        for number in set(self._wakeup.recv(4096)):
+            callback = self._on_signal.get(number)
+            if callback is not None:
+                callback()
+
+    def turn(self, timeout_s: float | None) -> bool:
+        """Wait for at most `timeout_s` seconds (None: for ever), then call back what is ready.
+
+        Returns: whether anything was ready.
+        """
+        ready = self._epoll.poll(-1 if timeout_s is None else timeout_s)
+        for fd, events in ready:
+            if events & READ_EVENTS and fd in self._on_read:
+                self._on_read[fd]()
+            if events & select.EPOLLOUT and fd in self._on_write:
+                self._on_write[fd]()
+        return bool(ready)
+
+    def close(self) -> None:
+        """Release the epoll descriptor (after a fork, in the child)."""
+        self._epoll.close()
+
+
+class Door:
+    """One connection through an inner door: frames in, frames out, nothing blocks."""
+
+    __slots__ = ("_on_close", "_on_frames", "_out", "_out_bytes", "_reader", "_sock", "_station",
+                 "fd", "is_open", "peer_pid", "peer_uid")  # fmt: skip
+
+    def __init__(
+        self,
+        station: Station,
+        sock: socket.socket,
+        frame_bytes_max: int,
+        on_frames: Callable[["Door", list[bytes]], None],
+        on_close: Callable[["Door"], None],
+    ) -> None:
+        sock.setblocking(False)
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * 1024 * 1024)
+        self._station = station
+        self._sock = sock
+        self._reader = FrameReader(frame_bytes_max)
+        self._on_frames = on_frames
+        self._on_close = on_close
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self.is_open = True
+        self.fd = sock.fileno()
+        self.peer_pid, self.peer_uid = peer_of(sock)
+        station.watch(self.fd, self._readable, self.flush)
+
+    def send(self, frame: bytes) -> None:
+        """Add a frame to what the next `flush` writes."""
+        self._out.append(frame)
+        self._out_bytes += len(frame)
+
+    def flush(self) -> None:
+        """Write what is waiting, as far as the other side takes it now."""
+        if not self.is_open or not self._out:
+            return
+        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        rest = data[sent:]
+        self._out = [rest] if rest else []
+        self._out_bytes = len(rest)
+        self._station.want(self.fd, read=len(rest) < OUT_BYTES_MAX, write=bool(rest))
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        try:
+            payloads = self._reader.feed(data)
+            if payloads:
+                self._on_frames(self, payloads)
+        except FrameError:
+            # A peer that breaks the framing is not believed any more.
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection and tell the owner, once."""
+        if self.is_open:
+            self.is_open = False
+            self._station.forget(self.fd)
+            self._sock.close()
+            self._on_close(self)
+
+
+class Listener:
+    """A listening inner door; gives each caller's socket to `on_call`."""
+
+    def __init__(
+        self, station: Station, sock: socket.socket, on_call: Callable[[socket.socket], None]
+    ) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._on_call = on_call
+        station.watch(sock.fileno(), self._readable)
+
+    def _readable(self) -> None:
+        for _ in range(64):
+            try:
+                caller, _ = self._sock.accept()
+            except OSError:
+                return
+            self._on_call(caller)
+
+
+def peer_of(sock: socket.socket) -> tuple[int, int]:
+    """Return pid and uid of the process at the other end, as the kernel knows them."""
+    if sock.family != socket.AF_UNIX:
+        return 0, -1
+    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, uid, _gid = struct.unpack("3i", found)
+    return pid, uid
+
+
+def door_path(home: str, name: str) -> str:
+    """Return the path of the inner door `name`."""
+    return f"{home}/run/{name}"
+
+
+def call_door(home: str, name: str) -> socket.socket:
+    """Connect to the inner door `name`.
+
+    Raises: OSError: nobody listens there, or this account may not.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.connect(_short_path(door_path(home, name)))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _short_path(path: str) -> str:
+    # A Unix socket's path may not exceed 107 bytes: a deep home is reached through its folder.
+    if len(os.fsencode(path)) <= 107:
+        return path
+    folder, name = os.path.split(path)
+    # The descriptor stays open for the life of the process: one for each deep home.
+    fd = _FOLDERS.setdefault(folder, -1)
+    if fd < 0:
+        fd = _FOLDERS[folder] = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return f"/proc/self/fd/{fd}/{name}"
+
+
+_FOLDERS: dict[str, int] = {}
+
+
+def listen_door(home: str, name: str) -> socket.socket:
+    """Bind and listen at the inner door `name`, in place of a stale one.
+
+    Raises: OSError: the folder is missing or not ours.
+    """
+    path = _short_path(door_path(home, name))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.bind(path)
+    sock.listen(1024)
+    return sock
+
+
+def inherited_door(home: str, name: str) -> socket.socket:
+    """Return the listening socket that qmail-start left us as QMAIL_DOOR, or bind our own.
+
+    Raises: OSError: as `listen_door`.
+    """
+    fd = os.environ.pop("QMAIL_DOOR", "")
+    if fd.isdigit():
+        return socket.socket(fileno=int(fd))
+    return listen_door(home, name)

@@ -1,0 +1,201 @@
+"""The inner doors: what the programs say to each other, as netstrings of plain fields.
+
+A frame is one netstring; its payload is a letter followed by fields, each a netstring again. Each
+side checks what it receives and closes the connection on anything else. docs/INTERNALS.md lists who
+may knock at which door.
+
+run/queue, from a submitter:
+    M tag, envelope, message   a whole small message
+    O tag                      a long one begins
+    C tag, part                the next part of it
+    E tag, envelope            its end
+    X tag                      given up
+    answered, when it is on disk or refused, by R tag, exit code, qp, text
+run/send, from qmail-queue:
+    N number, bytes, uid, qp, birth, envelope   a message is queued (no envelope: read todo)
+run/lspawn and run/rspawn, from qmail-send:
+    J delivery, body, sender, recipient         deliver
+    answered by R delivery, report              K, Z or D and a text
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from qmail.protocol.netstring import FrameError, pack, pack_fields, unpack_fields
+
+MESSAGE_INLINE_MAX: Final = 65536
+"""Messages up to this many bytes cross the queue's door in one frame."""
+FRAME_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Longest frame at run/queue: an envelope of many recipients is the longest that occurs."""
+NOTICE_ENVELOPE_MAX: Final = 8192
+"""Longer envelopes are not repeated in the notice; qmail-send reads the todo file."""
+REPORT_BYTES_MAX: Final = 10000
+"""Longest report that qmail-send accepts (spec/delivery.md 10)."""
+JOB_FRAME_MAX: Final = 4096
+REPORT_FRAME_MAX: Final = REPORT_BYTES_MAX + 64
+
+
+def number(field: bytes, *, digits_max: int = 19) -> int:
+    """Parse a decimal field.
+
+    Raises: FrameError: empty, not all digits, or longer than `digits_max`.
+    """
+    if not field.isdigit() or len(field) > digits_max:
+        raise FrameError("not a number")
+    return int(field)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message is in todo/: what qmail-queue tells qmail-send. Times are seconds since 1970."""
+
+    message: int
+    size: int
+    uid: int
+    qp: int
+    birth: int
+    envelope: bytes
+    """As `Envelope.pack` makes it; empty: too long to repeat, read it from the queue."""
+
+    def pack(self) -> bytes:
+        """Return the frame."""
+        return pack(
+            b"N"
+            + pack_fields(
+                b"%d" % self.message,
+                b"%d" % self.size,
+                b"%d" % self.uid,
+                b"%d" % self.qp,
+                b"%d" % self.birth,
+                self.envelope,
+            )
+        )
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> "Notice":
+        """Parse a frame's payload.
+
+        Raises: FrameError: not a notice.
+        """
+        if payload[:1] != b"N":
+            raise FrameError("not a notice")
+        message, size, uid, qp, birth, envelope = unpack_fields(payload[1:], 6)
+        return cls(number(message), number(size), number(uid), number(qp), number(birth), envelope)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One delivery to make: one recipient of one message."""
+
+    delivery: int
+    body: bytes
+    """Where the message is, in the queue engine's words (on disk: `15/2229911`)."""
+    sender: bytes
+    recipient: bytes
+
+    def pack(self) -> bytes:
+        """Return the frame."""
+        return pack(
+            b"J" + pack_fields(b"%d" % self.delivery, self.body, self.sender, self.recipient)
+        )
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> "Job":
+        """Parse a frame's payload.
+
+        Raises: FrameError: not a job.
+        """
+        if payload[:1] != b"J":
+            raise FrameError("not a job")
+        delivery, body, sender, recipient = unpack_fields(payload[1:], 4)
+        return cls(number(delivery), body, sender, recipient)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a delivery ended. `text` starts with its letter, K, Z or D."""
+
+    delivery: int
+    text: bytes
+
+    def pack(self) -> bytes:
+        """Return the frame; a text over the limit is cut."""
+        return pack(b"R" + pack_fields(b"%d" % self.delivery, self.text[:REPORT_BYTES_MAX]))
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> "Report":
+        """Parse a frame's payload.
+
+        Raises: FrameError: not a report.
+        """
+        if payload[:1] != b"R":
+            raise FrameError("not a report")
+        delivery, text = unpack_fields(payload[1:], 2)
+        return cls(number(delivery), text)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One frame from a submitter to qmail-queue; `kind` is one of M, O, C, E, X (see above)."""
+
+    kind: bytes
+    tag: int
+    envelope: bytes = b""
+    data: bytes = b""
+
+    def pack(self) -> bytes:
+        """Return the frame."""
+        fields = [b"%d" % self.tag]
+        if self.kind in (b"M", b"E"):
+            fields.append(self.envelope)
+        if self.kind in (b"M", b"C"):
+            fields.append(self.data)
+        return pack(self.kind + pack_fields(*fields))
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> "Submission":
+        """Parse a frame's payload.
+
+        Raises: FrameError: not a submission.
+        """
+        kind = payload[:1]
+        if kind == b"M":
+            tag, envelope, data = unpack_fields(payload[1:], 3)
+            return cls(kind, number(tag), envelope, data)
+        if kind == b"C":
+            tag, data = unpack_fields(payload[1:], 2)
+            return cls(kind, number(tag), data=data)
+        if kind == b"E":
+            tag, envelope = unpack_fields(payload[1:], 2)
+            return cls(kind, number(tag), envelope=envelope)
+        if kind in (b"O", b"X"):
+            (tag,) = unpack_fields(payload[1:], 1)
+            return cls(kind, number(tag))
+        raise FrameError("not a submission")
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """qmail-queue's answer to one submission: its exit code, qp, and a text for exit 82."""
+
+    tag: int
+    code: int
+    qp: int
+    text: bytes = b""
+
+    def pack(self) -> bytes:
+        """Return the frame."""
+        return pack(
+            b"R" + pack_fields(b"%d" % self.tag, b"%d" % self.code, b"%d" % self.qp, self.text)
+        )
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> "Receipt":
+        """Parse a frame's payload.
+
+        Raises: FrameError: not a receipt.
+        """
+        if payload[:1] != b"R":
+            raise FrameError("not a receipt")
+        tag, code, qp, text = unpack_fields(payload[1:], 4)
+        return cls(number(tag), number(code, digits_max=3), number(qp), text)
