@@ -1,0 +1,61 @@
+"""qmail-clean's three orders: which queue files go, and in what order (spec/queue.md 10).
+
+| order    | removes                  | when                                                    |
+|----------|--------------------------|---------------------------------------------------------|
+| `todo/N` | intd, then todo          | info, local and remote say all that todo says           |
+| `foop/N` | intd, then mess          | nothing but the message is left                         |
+| `done/N` | intd, then todo and mess | delivered at the first try: it never had info           |
+
+`done` is ours; the other two are the original's. The envelope always goes before the message: what
+a crash leaves is then a message without envelope, which the sweep removes after 36 hours.
+"""
+
+from typing import Final
+
+from qmail.core.fs import Fs
+from qmail.core.queue_layout import OSSIFIED_S, Layout, is_number
+
+ORDER_BYTES_MIN: Final = 7
+ORDER_BYTES_MAX: Final = 100
+DONE: Final = b"+"
+TROUBLE: Final = b"!"
+NONSENSE: Final = b"x"
+
+
+def clean(fs: Fs, layout: Layout, order: bytes) -> bytes:
+    """Carry out one order. Returns: DONE, TROUBLE (an unlink failed) or NONSENSE (nothing done)."""
+    kind, digits = order[:5], order[5:]
+    if not ORDER_BYTES_MIN <= len(order) + 1 <= ORDER_BYTES_MAX or not is_number(
+        digits.decode("ascii", "replace")
+    ):
+        return NONSENSE
+    number = int(digits)
+    if kind == b"done/":
+        # The envelope was renamed to todo/N, so there is no intd/N here.
+        return _unlink(fs, layout.todo(number), layout.mess(number))
+    if kind == b"foop/":
+        return _unlink(fs, layout.intd(number), layout.mess(number))
+    if kind == b"todo/":
+        return _unlink(fs, layout.intd(number), layout.todo(number))
+    return NONSENSE
+
+
+def _unlink(fs: Fs, *paths: str) -> bytes:
+    for path in paths:
+        try:
+            fs.unlink(path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return TROUBLE
+    return DONE
+
+
+def clean_pid(fs: Fs, now: float) -> int:
+    """Remove what interrupted programs left in pid/ 36 hours ago. Returns: how many."""
+    count = 0
+    for name, _ in list(fs.names("pid")):
+        found = fs.info(f"pid/{name}")
+        if found is not None and found.newest + OSSIFIED_S <= now:
+            count += _unlink(fs, f"pid/{name}") == DONE
+    return count

@@ -1,0 +1,271 @@
+"""New messages into the queue, states S1 to S4, by group commit (spec/queue.md 3 and 4).
+
+The original syncs the files and not the folders, so that a power cut just after exit 0 can lose an
+accepted message. Here a message is accepted in two rounds that all waiting messages share:
+
+    round 1: mess/N and intd/N are written      sync      then intd/N becomes todo/N
+    round 2: the name todo/N exists             sync      then the message is accepted
+
+One sync is the first round of the messages that came during the last one and the second round of
+those before. todo/N appears only after all of mess/N is on disk: no half message is ever seen.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Final
+
+from qmail.core.clock import Clock
+from qmail.core.dates import mail_date
+from qmail.core.fs import Fs
+from qmail.core.queue_layout import Layout, numbered, numbered_split
+from qmail.mail import BadEnvelopeError, Envelope
+from qmail.protocol.exits import QueueExit
+
+FOREIGN_TRIES: Final = 64
+
+
+class QueueError(Exception):
+    """A message that does not get into the queue; `code` is what qmail-queue exits with."""
+
+    def __init__(self, code: QueueExit, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class DraftState(Enum):
+    """How far a new message is."""
+
+    OPEN = auto()
+    WRITTEN = auto()
+    NAMED = auto()
+    ENDED = auto()
+
+
+@dataclass(slots=True)
+class Draft:
+    """One message on its way in. `owner` is whatever the caller needs to answer."""
+
+    number: int
+    mess_fd: int
+    uid: int
+    qp: int
+    birth: int
+    size: int
+    owner: object = None
+    envelope: bytes = b""
+    state: DraftState = DraftState.OPEN
+    trouble: str = ""
+
+
+@dataclass(slots=True)
+class Round:
+    """What one commit brought: accepted messages, and those that failed."""
+
+    accepted: list[Draft] = field(default_factory=list)
+    failed: list[Draft] = field(default_factory=list)
+
+
+class QueueWriter:
+    """The only writer of pid, mess, intd and todo."""
+
+    def __init__(self, fs: Fs, clock: Clock, layout: Layout, unique: int) -> None:
+        self._fs = fs
+        self._clock = clock
+        self._layout = layout
+        self._unique = unique
+        self._sequence = 0
+        self._written: list[Draft] = []
+        self._named: list[Draft] = []
+        self._foreign: set[int] = set()
+
+    @property
+    def has_work(self) -> bool:
+        """True while a message waits for a commit."""
+        return bool(self._written or self._named)
+
+    def recover(self) -> list[int]:
+        """Make the folders safe for new numbers; call before the first message.
+
+        A number comes back as soon as its file is gone, so nothing of an old message may be left
+        under a number that can come back. Returns: the numbers of what was removed: envelopes
+        without a message, left where the power failed while a finished message was removed.
+        """
+        mess = self.learn_foreign()
+        removed = []
+        for folder in ("intd", "todo"):
+            for number in numbered(self._fs, folder):
+                if number not in mess:
+                    self._fs.unlink(f"{folder}/{number}")
+                    removed.append(number)
+        return removed
+
+    def learn_foreign(self) -> set[int]:
+        """Find the messages whose inode is not their number: restored from a backup.
+
+        Their numbers are not given out. Returns: the numbers of all messages.
+        """
+        mess = numbered_split(self._fs, "mess", self._layout.split)
+        self._foreign = {number for number, inode in mess.items() if number != inode}
+        return set(mess)
+
+    def begin(self, uid: int, qp: int, who: bytes) -> Draft:
+        """Start a message: S1 to S2. `who` is what the Received line says of the caller.
+
+        Raises: QueueError.
+        """
+        birth = int(self._clock.now())
+        received = b"Received: (qmail %d invoked %b); %b\n" % (qp, who, mail_date(birth))
+        try:
+            path, fd, number = self._allocate(birth)
+        except OSError as trouble:
+            raise QueueError(QueueExit.NO_PID, f"pid: {trouble}") from trouble
+        draft = Draft(number, fd, uid, qp, birth, 0)
+        try:
+            self._fs.rename(path, self._layout.mess(number))
+        except OSError as trouble:
+            self._forget(draft, path)
+            raise QueueError(QueueExit.NO_MESS, f"mess: {trouble}") from trouble
+        self.write(draft, received)
+        return draft
+
+    def _allocate(self, birth: int) -> tuple[str, int, int]:
+        taken: list[tuple[str, int]] = []
+        try:
+            for _ in range(FOREIGN_TRIES):
+                self._sequence += 1
+                path = f"pid/{self._unique}.{birth}.{self._sequence}"
+                fd = self._fs.create(path)
+                number = self._fs.info_of(fd).inode
+                if number not in self._foreign:
+                    return path, fd, number
+                # Keep it until another inode is found, or the same one would come again.
+                taken.append((path, fd))
+        finally:
+            for path, fd in taken:
+                self._fs.close(fd)
+                self._fs.unlink(path)
+        raise OSError(17, "every free inode number is a message restored from elsewhere")
+
+    def write(self, draft: Draft, data: bytes) -> None:
+        """Add bytes to the message.
+
+        Raises: QueueError: the draft is removed.
+        """
+        try:
+            self._fs.write(draft.mess_fd, data)
+        except OSError as trouble:
+            self.give_up(draft)
+            raise QueueError(QueueExit.WRITE_ERROR, f"mess: {trouble}") from trouble
+        draft.size += len(data)
+
+    def finish(self, draft: Draft, packed: bytes) -> None:
+        """Write the envelope: S2 to S3. The message then waits for two commits.
+
+        Raises: QueueError: the draft is removed.
+        """
+        try:
+            Envelope.unpack(packed)
+        except BadEnvelopeError as wrong:
+            self.give_up(draft)
+            code = QueueExit.ADDRESS_TOO_LONG if wrong.too_long else QueueExit.BAD_ENVELOPE
+            raise QueueError(code, str(wrong)) from wrong
+        path = self._layout.intd(draft.number)
+        try:
+            fd = self._create_intd(path)
+        except OSError as trouble:
+            self.give_up(draft)
+            raise QueueError(QueueExit.NO_INTD, f"intd: {trouble}") from trouble
+        try:
+            self._fs.write(fd, b"u%d\0p%d\0" % (draft.uid, draft.qp) + packed[:-1])
+        except OSError as trouble:
+            self._fs.close(fd)
+            self.give_up(draft)
+            raise QueueError(QueueExit.WRITE_ERROR, f"intd: {trouble}") from trouble
+        self._fs.close(fd)
+        self._fs.close(draft.mess_fd)
+        draft.mess_fd = -1
+        draft.envelope = packed
+        draft.state = DraftState.WRITTEN
+        self._written.append(draft)
+
+    def _create_intd(self, path: str) -> int:
+        try:
+            return self._fs.create(path)
+        except FileExistsError:
+            # The number is ours (mess/N is), so this is a leftover of an older message.
+            self._fs.unlink(path)
+            return self._fs.create(path)
+
+    def commit(self) -> Round:
+        """Do one sync for all messages that wait, and what it makes possible.
+
+        A failed sync is final for its files: they are removed and their senders told, because a
+        second sync may claim success for bytes that were dropped.
+        """
+        written, named = self._written, self._named
+        self._written, self._named = [], []
+        outcome = Round()
+        try:
+            self._fs.sync()
+        except OSError as trouble:
+            for draft in written + named:
+                self._fail(draft, f"sync: {trouble}", outcome)
+            return outcome
+        for draft in named:
+            draft.state = DraftState.ENDED
+        outcome.accepted = named
+        for draft in written:
+            try:
+                self._fs.rename(self._layout.intd(draft.number), self._layout.todo(draft.number))
+            except OSError as trouble:
+                self._fail(draft, f"todo: {trouble}", outcome)
+                continue
+            draft.state = DraftState.NAMED
+            self._named.append(draft)
+        return outcome
+
+    def _fail(self, draft: Draft, trouble: str, outcome: Round) -> None:
+        draft.trouble = trouble
+        self.give_up(draft)
+        outcome.failed.append(draft)
+
+    def give_up(self, draft: Draft) -> None:
+        """Take back everything of a draft that is not accepted."""
+        if draft.state is DraftState.ENDED:
+            return
+        layout, number = self._layout, draft.number
+        draft.state = DraftState.ENDED
+        # The envelope first: a message without envelope is S2, which recovery knows.
+        self._forget(draft, layout.todo(number), layout.intd(number), layout.mess(number))
+
+    def _forget(self, draft: Draft, *paths: str) -> None:
+        if draft.mess_fd >= 0:
+            self._fs.close(draft.mess_fd)
+            draft.mess_fd = -1
+        for path in paths:
+            try:
+                self._fs.unlink(path)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                # What can't be removed now is swept after 36 hours.
+                return
+
+
+def write_all(
+    writer: QueueWriter, draft: Draft, parts: Iterable[bytes], envelope: Callable[[], bytes]
+) -> None:
+    """Put one message in and wait for its commits: for a lone writer without the service.
+
+    `envelope` is called after the last part: submitters write it last.
+
+    Raises: QueueError.
+    """
+    for part in parts:
+        writer.write(draft, part)
+    writer.finish(draft, envelope())
+    while writer.has_work:
+        outcome = writer.commit()
+        if outcome.failed:
+            raise QueueError(QueueExit.WRITE_ERROR, outcome.failed[0].trouble)

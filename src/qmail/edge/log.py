@@ -1,0 +1,45 @@
+"""Log lines: gathered during one turn of a program, written with one call (spec/logging.md 1)."""
+
+import contextlib
+import os
+from typing import Final
+
+# Line feed becomes a slash; any other byte below 33, above 126, and % become an underscore.
+SAFE: Final = bytes(
+    47 if byte == 10 else 95 if byte < 33 or byte > 126 or byte == 37 else byte
+    for byte in range(256)
+)
+
+
+def safe(text: bytes) -> bytes:
+    """Return `text` without blanks and other bytes that would break a log field."""
+    return text.translate(SAFE)
+
+
+class Log:
+    """Writes whole lines to one descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lines: list[bytes] = []
+
+    def line(self, text: bytes) -> None:
+        """Add one line, without its line feed."""
+        self._lines.append(text)
+
+    def flush(self) -> None:
+        """Write what was gathered. A log that can't be written never stops the mail."""
+        if not self._lines:
+            return
+        data = b"\n".join(self._lines) + b"\n"
+        self._lines.clear()
+        with contextlib.suppress(OSError):
+            written = os.write(self._fd, data)
+            while written < len(data):
+                written += os.write(self._fd, data[written:])
+
+
+def complain(program: str, what: str) -> None:
+    """Write one line of trouble to descriptor 2."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{program}: {what}\n".encode(errors="replace"))

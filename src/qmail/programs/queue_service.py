@@ -1,0 +1,128 @@
+"""The resident qmail-queue: frames in at run/queue, one commit a turn, notices out at run/send."""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from typing import Final
+
+from qmail.core.clock import REAL_CLOCK
+from qmail.core.fs import RealFs
+from qmail.core.queue_desk import Caller, Desk
+from qmail.core.queue_layout import find_layout
+from qmail.core.queue_write import QueueWriter
+from qmail.edge.accounts import Accounts
+from qmail.edge.log import complain
+from qmail.edge.station import Door, Listener, Station, call_door, inherited_door
+from qmail.protocol.doors import FRAME_BYTES_MAX, Notice
+from qmail.protocol.exits import Exit
+from qmail.protocol.netstring import FrameError, pack
+
+HELLO: Final = pack(b"H")
+CALL_AGAIN_S: Final = 1.0
+EXPIRE_EVERY_S: Final = 600.0
+
+
+def who_is(accounts: Accounts, uid: int) -> bytes:
+    """Say who called, for the Received line (spec/queue.md 4)."""
+    if accounts.separate:
+        names = (("alias", b"by alias"), ("qmaild", b"from network"), ("qmails", b"for bounce"))
+        for name, words in names:
+            if accounts[name].uid == uid:
+                return words
+    return b"by uid %d" % uid
+
+
+class QueueService:
+    """The resident qmail-queue: doors in, one commit a turn, notices out."""
+
+    def __init__(self, home: str, accounts: Accounts) -> None:
+        fs = RealFs(f"{home}/queue")
+        writer = QueueWriter(fs, REAL_CLOCK, find_layout(fs), os.getpid())
+        for number in writer.recover():
+            complain("qmail-queue", f"removed the envelope of message {number}, which is gone")
+        self._home = home
+        self._station = Station()
+        # The first qp of a run is never one of the run before: seconds grow faster than messages
+        # in the long run, and a repeated qp is harmless.
+        self._desk = Desk(
+            writer, REAL_CLOCK, lambda uid: who_is(accounts, uid), int(time.time()) % 10**9
+        )
+        self._callers: dict[Door, Caller] = {}
+        self._send: Door | None = None
+        self._call_again = 0.0
+        self._expire_at = 0.0
+        self._ending = False
+        Listener(self._station, inherited_door(home, "queue"), self._on_call)
+        self._station.on_signal(signal.SIGTERM, self._on_term)
+
+    def _on_term(self) -> None:
+        self._ending = True
+
+    def _on_call(self, sock: socket.socket) -> None:
+        door = Door(self._station, sock, FRAME_BYTES_MAX, self._on_frames, self._on_close)
+        self._callers[door] = Caller(door.peer_uid, door.peer_pid)
+
+    def _on_frames(self, door: Door, payloads: list[bytes]) -> None:
+        caller = self._callers[door]
+        for payload in payloads:
+            self._desk.take(caller, payload)
+
+    def _on_close(self, door: Door) -> None:
+        caller = self._callers.pop(door, None)
+        if caller is not None:
+            self._desk.leave(caller)
+        if door is self._send:
+            self._send = None
+
+    def _tell(self, notices: list[Notice]) -> None:
+        if self._send is None:
+            self._call_send()
+        # Without a connection nothing is lost: qmail-send scans todo/ whenever we call.
+        if self._send is not None:
+            for notice in notices:
+                self._send.send(notice.pack())
+            self._send.flush()
+
+    def _call_send(self) -> None:
+        now = time.monotonic()
+        if now < self._call_again:
+            return
+        self._call_again = now + CALL_AGAIN_S
+        with contextlib.suppress(OSError):
+            sock = call_door(self._home, "send")
+            self._send = Door(self._station, sock, 1024, self._on_nonsense, self._on_close)
+            self._send.send(HELLO)
+            self._send.flush()
+
+    def _on_nonsense(self, _door: Door, _payloads: list[bytes]) -> None:
+        raise FrameError("qmail-send says nothing at this door")
+
+    def run(self) -> int:
+        """Serve until TERM, then finish what is waiting for a commit."""
+        self._call_send()
+        while not self._ending or self._desk.has_work:
+            # With a commit outstanding only look what else is there; it joins the next commit.
+            wait_s = 0 if self._desk.has_work else CALL_AGAIN_S if self._send is None else 60.0
+            self._station.turn(wait_s)
+            if self._desk.has_work:
+                notices = self._desk.commit()
+                if notices:
+                    self._tell(notices)
+            elif self._send is None:
+                self._call_send()
+            self._answer_all()
+        return Exit.OK
+
+    def _answer_all(self) -> None:
+        for door, caller in list(self._callers.items()):
+            if caller.answers:
+                for answer in caller.answers:
+                    door.send(answer)
+                caller.answers.clear()
+                door.flush()
+        now = time.monotonic()
+        if now >= self._expire_at:
+            self._expire_at = now + EXPIRE_EVERY_S
+            self._desk.expire(iter(self._callers.values()))
