@@ -52,10 +52,10 @@ def control(
     parse: Parse, default: Any = None, *, doc: str, unit: str = "", kind: str = "line"
 ) -> Any:
     """Declare a dataclass field that is read from the control file of the field's name."""
-    return dataclasses.field(
-        default=None if default == ME else default,
-        metadata={"parse": parse, "doc": doc, "unit": unit, "default": default, "kind": kind},
-    )
+    metadata = {"parse": parse, "doc": doc, "unit": unit, "default": default, "kind": kind}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=None if default == ME else default, metadata=metadata)
 
 
 def settings(owner: type[Any]) -> list[Setting]:

@@ -1,0 +1,46 @@
+"""qmail: the front door for people. Each sub-command is a file of its own, imported when asked for.
+
+qmail init [--home DIR] [--host NAME] [--listen 'smtp HOST:PORT']
+qmail check [--home DIR]
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from qmail.protocol.exits import Exit
+
+SUB_COMMANDS: Final = {
+    "init": "make a home: accounts, folders, control files; repair one that is there",
+    "check": "say what is wrong with this set-up, and what to do about it",
+}
+"""Name and purpose of each sub-command; `qmail.utilities.NAME` has its `main(argv) -> int`."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the sub-command that `argv` names.
+
+    Returns: its exit code; 100 for wrong usage.
+    """
+    listing = "\n".join(f"  {name:8} {purpose}" for name, purpose in SUB_COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="qmail",
+        description="Set up and look after a qmail home (QMAIL_HOME, else /var/qmail).",
+        epilog=f"sub-commands ('qmail NAME --help' tells more):\n{listing}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=tuple(SUB_COMMANDS), metavar="COMMAND")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...")
+    try:
+        chosen = parser.parse_args(argv)
+        module = importlib.import_module(f"qmail.utilities.{chosen.command}")
+        return int(module.main(chosen.arguments))
+    except SystemExit as end:
+        # argparse ends a process with 2 on wrong usage; the suite's code for that is 100.
+        return Exit.OK if end.code in (0, None) else Exit.PERMANENT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
