@@ -2,60 +2,25 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, NewType
+from typing import NewType
 
-ADDRESS_BYTES_MAX: Final = 1002
-"""Longest envelope address: its NUL must be among the first 1003 bytes (spec/queue.md 4)."""
+from qmail.envelope import ADDRESS_BYTES_MAX, BadEnvelopeError, Envelope
+
+__all__ = [
+    "ADDRESS_BYTES_MAX",
+    "BadEnvelopeError",
+    "Channel",
+    "Envelope",
+    "Letter",
+    "MessageId",
+    "Result",
+    "deferred",
+    "delivered",
+    "failed",
+]
 
 MessageId = NewType("MessageId", int)
 """Number of a queued message; for the queue on disk the inode number of its mess file."""
-
-
-class BadEnvelopeError(ValueError):
-    """An envelope that may not enter the queue. `too_long` tells the two reasons apart."""
-
-    def __init__(self, reason: str, *, too_long: bool = False) -> None:
-        super().__init__(reason)
-        self.too_long = too_long
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """Who sent it and who gets it. `sender` b"" is the null reverse-path (RFC 5321 4.5.5)."""
-
-    sender: bytes
-    recipients: tuple[bytes, ...]
-
-    def __post_init__(self) -> None:
-        for address in (self.sender, *self.recipients):
-            if b"\0" in address:
-                raise BadEnvelopeError("NUL inside an address")
-            if len(address) > ADDRESS_BYTES_MAX:
-                raise BadEnvelopeError("address too long", too_long=True)
-
-    def pack(self) -> bytes:
-        """Return the form that qmail-queue reads: F, sender, NUL, (T, recipient, NUL)*, NUL."""
-        parts = [b"F", self.sender, b"\0"]
-        for recipient in self.recipients:
-            parts += (b"T", recipient, b"\0")
-        parts.append(b"\0")
-        return b"".join(parts)
-
-    @classmethod
-    def unpack(cls, packed: bytes) -> "Envelope":
-        """Parse what `pack` made; the closing NUL must be the last byte.
-
-        Raises: BadEnvelopeError: wrong letters, missing NUL, or an address over the limit.
-        Source: spec/queue.md 4, steps 12 and 14.
-        """
-        sender, *records = packed.split(b"\0")
-        if not sender.startswith(b"F"):
-            raise BadEnvelopeError("envelope does not start with F")
-        if len(records) < 2 or records[-1] or records[-2]:
-            raise BadEnvelopeError("envelope does not end with two NULs")
-        if not all(record.startswith(b"T") for record in records[:-2]):
-            raise BadEnvelopeError("a recipient does not start with T")
-        return cls(sender[1:], tuple(record[1:] for record in records[:-2]))
 
 
 class Channel(IntEnum):

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from qmail.edge.doorway import door_path, short_path
 from qmail.protocol.netstring import FrameError, FrameReader
 
 RECEIVE_BYTES: Final = 262144
@@ -200,11 +201,6 @@ def peer_of(sock: socket.socket) -> tuple[int, int]:
     return pid, uid
 
 
-def door_path(home: str, name: str) -> str:
-    """Return the path of the inner door `name`."""
-    return f"{home}/run/{name}"
-
-
 def call_door(home: str, name: str) -> socket.socket:
     """Connect to the inner door `name`.
 
@@ -212,26 +208,11 @@ def call_door(home: str, name: str) -> socket.socket:
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.connect(_short_path(door_path(home, name)))
+        sock.connect(short_path(door_path(home, name)))
     except OSError:
         sock.close()
         raise
     return sock
-
-
-def _short_path(path: str) -> str:
-    # A Unix socket's path may not exceed 107 bytes: a deep home is reached through its folder.
-    if len(os.fsencode(path)) <= 107:
-        return path
-    folder, name = os.path.split(path)
-    # The descriptor stays open for the life of the process: one for each deep home.
-    fd = _FOLDERS.setdefault(folder, -1)
-    if fd < 0:
-        fd = _FOLDERS[folder] = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    return f"/proc/self/fd/{fd}/{name}"
-
-
-_FOLDERS: dict[str, int] = {}
 
 
 def listen_door(home: str, name: str) -> socket.socket:
@@ -239,7 +220,7 @@ def listen_door(home: str, name: str) -> socket.socket:
 
     Raises: OSError: the folder is missing or not ours.
     """
-    path = _short_path(door_path(home, name))
+    path = short_path(door_path(home, name))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

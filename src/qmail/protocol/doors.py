@@ -22,27 +22,35 @@ from dataclasses import dataclass
 from typing import Final
 
 from qmail.protocol.netstring import FrameError, pack, pack_fields, unpack_fields
+from qmail.protocol.queue_door import (
+    FRAME_BYTES_MAX,
+    MESSAGE_INLINE_MAX,
+    Receipt,
+    Submission,
+    number,
+)
 
-MESSAGE_INLINE_MAX: Final = 65536
-"""Messages up to this many bytes cross the queue's door in one frame."""
-FRAME_BYTES_MAX: Final = 8 * 1024 * 1024
-"""Longest frame at run/queue: an envelope of many recipients is the longest that occurs."""
+__all__ = [
+    "FRAME_BYTES_MAX",
+    "JOB_FRAME_MAX",
+    "MESSAGE_INLINE_MAX",
+    "NOTICE_ENVELOPE_MAX",
+    "REPORT_BYTES_MAX",
+    "REPORT_FRAME_MAX",
+    "Job",
+    "Notice",
+    "Receipt",
+    "Report",
+    "Submission",
+    "number",
+]
+
 NOTICE_ENVELOPE_MAX: Final = 8192
 """Longer envelopes are not repeated in the notice; qmail-send reads the todo file."""
 REPORT_BYTES_MAX: Final = 10000
 """Longest report that qmail-send accepts (spec/delivery.md 10)."""
 JOB_FRAME_MAX: Final = 4096
 REPORT_FRAME_MAX: Final = REPORT_BYTES_MAX + 64
-
-
-def number(field: bytes, *, digits_max: int = 19) -> int:
-    """Parse a decimal field.
-
-    Raises: FrameError: empty, not all digits, or longer than `digits_max`.
-    """
-    if not field.isdigit() or len(field) > digits_max:
-        raise FrameError("not a number")
-    return int(field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,70 +140,3 @@ class Report:
             raise FrameError("not a report")
         delivery, text = unpack_fields(payload[1:], 2)
         return cls(number(delivery), text)
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """One frame from a submitter to qmail-queue; `kind` is one of M, O, C, E, X (see above)."""
-
-    kind: bytes
-    tag: int
-    envelope: bytes = b""
-    data: bytes = b""
-
-    def pack(self) -> bytes:
-        """Return the frame."""
-        fields = [b"%d" % self.tag]
-        if self.kind in (b"M", b"E"):
-            fields.append(self.envelope)
-        if self.kind in (b"M", b"C"):
-            fields.append(self.data)
-        return pack(self.kind + pack_fields(*fields))
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> "Submission":
-        """Parse a frame's payload.
-
-        Raises: FrameError: not a submission.
-        """
-        kind = payload[:1]
-        if kind == b"M":
-            tag, envelope, data = unpack_fields(payload[1:], 3)
-            return cls(kind, number(tag), envelope, data)
-        if kind == b"C":
-            tag, data = unpack_fields(payload[1:], 2)
-            return cls(kind, number(tag), data=data)
-        if kind == b"E":
-            tag, envelope = unpack_fields(payload[1:], 2)
-            return cls(kind, number(tag), envelope=envelope)
-        if kind in (b"O", b"X"):
-            (tag,) = unpack_fields(payload[1:], 1)
-            return cls(kind, number(tag))
-        raise FrameError("not a submission")
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """qmail-queue's answer to one submission: its exit code, qp, and a text for exit 82."""
-
-    tag: int
-    code: int
-    qp: int
-    text: bytes = b""
-
-    def pack(self) -> bytes:
-        """Return the frame."""
-        return pack(
-            b"R" + pack_fields(b"%d" % self.tag, b"%d" % self.code, b"%d" % self.qp, self.text)
-        )
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> "Receipt":
-        """Parse a frame's payload.
-
-        Raises: FrameError: not a receipt.
-        """
-        if payload[:1] != b"R":
-            raise FrameError("not a receipt")
-        tag, code, qp, text = unpack_fields(payload[1:], 4)
-        return cls(number(tag), number(code, digits_max=3), number(qp), text)

@@ -3,8 +3,12 @@
 Source: D. J. Bernstein, "Netstrings", 1997: decimal length, colon, bytes, comma.
 """
 
-from collections.abc import Iterable
-from typing import Final
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # sendmail imports this file, and neither of these
+    from collections.abc import Iterable
+    from typing import Final
 
 LENGTH_DIGITS_MAX: Final = 9
 

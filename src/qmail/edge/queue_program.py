@@ -1,0 +1,160 @@
+"""Runs a program with the interface of qmail-queue: two pipes in, an exit code and a text out.
+
+Source: spec/programs.md 0, "Queue submission (caller side)".
+"""
+
+import contextlib
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterable
+from typing import Final, NoReturn
+
+from qmail.protocol.exits import QueueExit
+
+WAIT_S_MAX: Final = 3600
+"""Longest wait for the program to read on, and then to end."""
+ERROR_BYTES_MAX: Final = 255
+ERROR_FD: Final = 6
+CRASHED: Final = -1
+"""Not an exit code: killed by a signal."""
+
+
+def run_queue_program(
+    home: str, program: str, parts: Iterable[bytes], envelope: bytes
+) -> tuple[int, bytes, int]:
+    """Feed one message to `program`, an absolute path, started in `home` without arguments.
+
+    Returns: exit code (-1: crashed), what it wrote to descriptor 6, its process id.
+    Raises: whatever iterating `parts` raises; the program sees its envelope end too early then.
+    """
+    if not program.startswith("/"):
+        return QueueExit.CANNOT_EXEC, b"", 0
+    message, envelopes, errors = _high_pipe(), _high_pipe(), _high_pipe()
+    pid = os.fork()
+    if pid == 0:
+        _become_program(home, program, (message, envelopes, errors))
+    for fd in (message[0], envelopes[0], errors[1]):
+        os.close(fd)
+    with _Child(pid, errors[0]) as child:
+        complete = False
+        try:
+            complete = _feed(message[1], parts)
+        finally:
+            os.close(message[1])
+            with contextlib.suppress(OSError):
+                if complete:
+                    complete = _feed(envelopes[1], (envelope,))
+            os.close(envelopes[1])
+        code, text = child.ending()
+    if code == QueueExit.QUEUED and not complete:
+        code = QueueExit.READ_ERROR
+    return code, text, pid
+
+
+def own_queue_program(home: str) -> str | None:
+    """Return the command qmail-queue, where this process may write the queue of `home` itself.
+
+    It is looked for beside the running program, then along PATH.
+    """
+    uid = os.geteuid()
+    try:
+        if uid not in (0, os.stat(f"{home}/queue").st_uid):
+            return None
+    except OSError:
+        return None
+    folders = [os.path.dirname(sys.argv[0])] if "/" in sys.argv[0] else []
+    for folder in [*folders, *os.get_exec_path()]:
+        path = os.path.abspath(f"{folder}/qmail-queue")
+        if folder and os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def _high_pipe() -> tuple[int, int]:
+    # Above the numbers that the program gets, so that no dup2 below overwrites what another needs.
+    low: list[int] = []
+    pair = list(os.pipe())
+    for end in (0, 1):
+        while pair[end] <= ERROR_FD:
+            low.append(pair[end])
+            pair[end] = os.dup(pair[end])
+    for fd in low:
+        os.close(fd)
+    return pair[0], pair[1]
+
+
+def _become_program(home: str, program: str, pipes: tuple[tuple[int, int], ...]) -> NoReturn:
+    message, envelope, errors = pipes
+    code: int = QueueExit.NO_HOME
+    try:
+        os.chdir(home)
+        code = QueueExit.CANNOT_EXEC
+        os.dup2(message[0], 0)
+        os.dup2(envelope[0], 1)
+        os.dup2(errors[1], ERROR_FD)
+        # Python ignores it, and the program would inherit that.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.execv(program, [program])  # noqa: S606 - no shell is the point
+    finally:
+        os._exit(code)
+
+
+def _feed(fd: int, parts: Iterable[bytes]) -> bool:
+    """Write everything. Returns False where the program stopped reading."""
+    os.set_blocking(fd, False)
+    for part in parts:
+        rest = memoryview(part)
+        while rest:
+            try:
+                rest = rest[os.write(fd, rest) :]
+            except BlockingIOError:
+                if not _ready(fd, select.POLLOUT):
+                    return False
+            except OSError:
+                return False
+    return True
+
+
+def _ready(fd: int, events: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, events)
+    return bool(poll.poll(WAIT_S_MAX * 1000))
+
+
+class _Child:
+    """The running program: at the end of the block it is waited for, whatever happened."""
+
+    def __init__(self, pid: int, errors: int) -> None:
+        self._pid = pid
+        self._errors = errors
+        self._ended = False
+
+    def __enter__(self) -> "_Child":
+        return self
+
+    def __exit__(self, *_trouble: object) -> None:
+        if not self._ended:
+            self.ending()
+        os.close(self._errors)
+
+    def ending(self) -> tuple[int, bytes]:
+        """Wait for the end. Returns the exit code and the error text."""
+        self._ended = True
+        watch = os.pidfd_open(self._pid)
+        try:
+            if not _ready(watch, select.POLLIN):
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+                return QueueExit.TIMEOUT, b""
+        finally:
+            os.close(watch)
+        _, status = os.waitpid(self._pid, 0)
+        # What the program wrote is in the pipe by now; a child of its own may hold it open.
+        os.set_blocking(self._errors, False)
+        try:
+            text = os.read(self._errors, ERROR_BYTES_MAX)
+        except BlockingIOError:
+            text = b""
+        return (os.WEXITSTATUS(status) if os.WIFEXITED(status) else CRASHED), text
