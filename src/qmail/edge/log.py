@@ -2,18 +2,6 @@
 
 import contextlib
 import os
-from typing import Final
-
-# Line feed becomes a slash; any other byte below 33, above 126, and % become an underscore.
-SAFE: Final = bytes(
-    47 if byte == 10 else 95 if byte < 33 or byte > 126 or byte == 37 else byte
-    for byte in range(256)
-)
-
-
-def safe(text: bytes) -> bytes:
-    """Return `text` without blanks and other bytes that would break a log field."""
-    return text.translate(SAFE)
 
 
 class Log:

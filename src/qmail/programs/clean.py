@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from qmail.core.fs import RealFs
-from qmail.core.queue_clean import NONSENSE, ORDER_BYTES_MAX, clean, clean_pid
+from qmail.core.queue_clean import ORDER_BYTES_MAX, clean, clean_pid
 from qmail.core.queue_layout import find_layout
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.edge.log import complain
@@ -88,10 +88,8 @@ def run_command(home: str) -> int:
     while data := os.read(0, 4096):
         *orders, rest = (rest + data).split(b"\0")
         answers = [clean(fs, layout, order) for order in orders]
-        if len(rest) > ORDER_BYTES_MAX:
-            # An order without end: answered once, then read away up to its NUL.
-            answers.append(NONSENSE)
-            rest = rest[:ORDER_BYTES_MAX]
+        # An order without end stays too long to be one, and takes no memory.
+        rest = rest[: ORDER_BYTES_MAX + 1]
         try:
             os.write(1, b"".join(answers))
         except OSError:

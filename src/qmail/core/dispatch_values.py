@@ -1,0 +1,107 @@
+"""What qmail-send holds in memory of the messages it works on."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from qmail.core.bounce import BounceControls
+from qmail.core.queue_engine import Arrival, Ticket
+from qmail.core.routing import Routes
+from qmail.mail import Channel, Envelope
+
+
+class Stage(Enum):
+    """How far a message is (core/dispatch.py has the story)."""
+
+    NEW = auto()
+    KEEPING = auto()
+    KEPT = auto()
+    ENDING = auto()
+
+
+@dataclass(eq=False, slots=True)
+class Message:
+    """A message that is being worked on; those that only wait are in the engine alone."""
+
+    number: int
+    sender: bytes
+    arrival: Arrival | None
+    stage: Stage
+    jobs: int = 0
+    lists: dict[Channel, list[bytes]] = field(default_factory=dict)
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One pass over a message's recipients on one channel."""
+
+    message: Message
+    channel: Channel
+    records: bytes
+    age_s: int
+    dying: bool = False
+    position: int = 0
+    outstanding: int = 0
+    left: int = 0
+
+    @property
+    def ticket(self) -> Ticket:
+        """What the engine calls this."""
+        return Ticket(self.message.number, self.channel)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounce:
+    """A bounce to be queued: `head`, then the bytes of the message that `body` names."""
+
+    message: Message
+    envelope: Envelope
+    head: bytes
+    body: bytes
+
+
+@dataclass(slots=True)
+class Outputs:
+    """What the program has to do after a turn."""
+
+    jobs: dict[Channel, list[bytes]] = field(
+        default_factory=lambda: {Channel.LOCAL: [], Channel.REMOTE: []}
+    )
+    bounces: list[Bounce] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Lane:
+    """One channel: its limit, what is running, what is ready."""
+
+    limit: int
+    connected: bool = False
+    used: int = 0
+    ready: deque[Job] = field(default_factory=deque)
+    running: dict[int, tuple[Job, int, bytes]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the control files say."""
+
+    routes: Routes
+    bounces: BounceControls
+    lifetime_s: int
+    limits: dict[Channel, int]
+
+
+class Journal:
+    """The log lines of one turn (spec/logging.md 2 to 4)."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.add = self.lines.append
+
+    def warn(self, text: object) -> None:
+        """Add a warning."""
+        self.add(b"warning: " + str(text).encode(errors="replace").replace(b"\n", b"/"))
+
+    def alert(self, text: object) -> None:
+        """Add an alert."""
+        self.add(b"alert: " + str(text).encode(errors="replace").replace(b"\n", b"/"))

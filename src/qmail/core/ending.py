@@ -1,0 +1,108 @@
+"""The end of a message: tell the sender, forget it, have its files removed (spec/queue.md 7.6)."""
+
+from collections.abc import Callable
+
+from qmail.core.bounce import BounceControls, bounce_envelope, bounce_head
+from qmail.core.clock import Clock
+from qmail.core.dispatch_values import Bounce, Journal, Message, Stage
+from qmail.core.orders import Orders
+from qmail.core.queue_engine import EngineError, QueueEngine
+from qmail.core.schedule import SYSTEM_FAILURE_S
+from qmail.core.turn import Turn
+
+
+class Ending:
+    """What happens once nobody is left. `bounces` gathers those to be queued."""
+
+    def __init__(
+        self, engine: QueueEngine, clock: Clock, controls: BounceControls, turn: Turn
+    ) -> None:
+        self.journal = Journal()
+        self.orders = Orders()
+        self.messages: dict[int, Message] = {}
+        self.bounces: list[Bounce] = []
+        self._engine = engine
+        self._clock = clock
+        self._controls = controls
+        self._turn = turn
+
+    def complete(self, message: Message) -> None:
+        """Nobody is left: tell the sender, if there is something to tell (spec/queue.md 7.6)."""
+        message.stage = Stage.ENDING
+        try:
+            reports = self._engine.reports(message.number)
+        except EngineError as trouble:
+            self._complete_later(message, trouble)
+            return
+        if reports is None:
+            self._end(message)
+            return
+        envelope = bounce_envelope(message.sender, self._controls)
+        if envelope is None:
+            self.journal.add(b"triple bounce: discarding bounce/%d" % message.number)
+            self._end(message)
+            return
+        now = int(self._clock.now())
+        head = b"".join(bounce_head(message.sender, reports, self._controls, now))
+        self.bounces.append(Bounce(message, envelope, head, self._engine.body(message.number)))
+
+    def _complete_later(self, message: Message, trouble: object) -> None:
+        self.journal.warn(trouble)
+        self._turn.later(SYSTEM_FAILURE_S, lambda: self.complete(message))
+
+    def bounced(self, message: Message, qp: int | None) -> None:
+        """The bounce of `message` is queued as `qp`; None: it is not."""
+        if qp is None:
+            self._complete_later(message, "trouble injecting bounce message, will try later")
+            return
+        self.journal.add(b"bounce msg %d qp %d" % (message.number, qp))
+        self._end(message)
+
+    def _end(self, message: Message) -> None:
+        try:
+            self._engine.forget(message.number)
+        except EngineError as trouble:
+            self._complete_later(message, trouble)
+            return
+        self.journal.add(b"end msg %d" % message.number)
+        self.remove(message, b"foop/%d" % message.number)
+
+    def remove(self, message: Message, order: bytes) -> None:
+        """Have qmail-clean remove the last files."""
+        message.stage = Stage.ENDING
+
+        def removed(is_gone: bool) -> None:
+            if self.messages.get(message.number) is message:
+                del self.messages[message.number]
+            if not is_gone:
+                self.journal.warn(f"qmail-clean unable to clean up {order.decode()}")
+
+        self.orders.give(order, removed)
+
+    def sweep(self) -> None:
+        """Have removed what was begun long ago and never accepted."""
+        for number in self._engine.sweep():
+            self.orders.give(b"foop/%d" % number, self._swept(number))
+
+    def _swept(self, number: int) -> Callable[[bool], None]:
+        def swept(is_gone: bool) -> None:
+            if not is_gone:
+                self.journal.warn(f"qmail-clean unable to clean up foop/{number}")
+
+        return swept
+
+    def clean_lost(self) -> None:
+        """qmail-clean is gone. What it did of its orders is on the disk to see.
+
+        An order is never given again blindly: the number may belong to another message by now.
+        """
+        for order in self.orders.take_lost():
+            number = int(order.text[5:])
+            message = self.messages.get(number)
+            arrival = message.arrival if message else None
+            still = self._engine.arrival(number) if arrival else None
+            if arrival and still and still.qp == arrival.qp:
+                self.orders.give(order.text, order.done)
+            else:
+                # Gone, or a foop whose rest the sweep finds.
+                order.done(True)

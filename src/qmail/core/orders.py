@@ -1,0 +1,48 @@
+"""What qmail-send has asked of qmail-clean and not heard of yet (spec/queue.md 10)."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Done = Callable[[bool], None]
+"""Called with whether the files are gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order, and what happens after it."""
+
+    text: bytes
+    done: Done
+
+
+class Orders:
+    """Orders in the order in which they were given: qmail-clean answers in that order."""
+
+    def __init__(self) -> None:
+        self.new: list[bytes] = []
+        self._waiting: deque[Order] = deque()
+
+    def give(self, text: bytes, done: Done) -> None:
+        """Add one order to what is sent next."""
+        self.new.append(text)
+        self._waiting.append(Order(text, done))
+
+    def answered(self, answers: bytes) -> bool:
+        """Take answers, one byte each. Returns: False when there were more than orders."""
+        for answer in answers:
+            if not self._waiting:
+                return False
+            self._waiting.popleft().done(answer == 43)
+        return True
+
+    def take_lost(self) -> list[Order]:
+        """Empty the list: qmail-clean is gone, and with it what it had not answered."""
+        lost = list(self._waiting)
+        self._waiting.clear()
+        self.new.clear()
+        return lost
+
+    def __len__(self) -> int:
+        """Return how many are not answered."""
+        return len(self._waiting)

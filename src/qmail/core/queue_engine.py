@@ -1,0 +1,131 @@
+"""The narrow interface between qmail-send's decisions and whatever keeps the queue.
+
+No path and no inode crosses it, and times cross it as durations, so that another engine (a database
+shared by several machines) can stand behind it. The one engine today is the queue on disk: its
+`enqueue` is core/queue_write.py, in another process; the rest is core/queue_read.py.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import NamedTuple, Protocol
+
+from qmail.mail import Channel
+
+
+class EngineError(Exception):
+    """The engine could not do it now; the text is what the log says. Try again later."""
+
+
+class DamagedError(Exception):
+    """What is kept for a message makes no sense: report it once and leave it alone."""
+
+
+class Ticket(NamedTuple):
+    """One message on one channel: what is scheduled, claimed and settled."""
+
+    message: int
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message that is queued and not yet taken apart. Times are opaque to the caller."""
+
+    message: int
+    size: int
+    uid: int
+    qp: int
+    birth: int
+    sender: bytes
+    recipients: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A pass over one ticket: who is left, as records `T`/`D` address NUL, and how old it is."""
+
+    sender: bytes
+    age_s: int
+    records: bytes
+
+
+class Act(Enum):
+    """What an operator can have done to scheduled messages."""
+
+    RETRY_NOW = auto()
+
+
+class QueueEngine(Protocol):
+    """What qmail-send needs. Every method but `commit` may leave its work unsynced until then.
+
+    All raise EngineError where the engine can't now.
+    """
+
+    def scan(self) -> Iterator[Arrival]:
+        """Recover after a start: schedule what is preprocessed, yield what is not."""
+        ...
+
+    def arrivals(self) -> Iterator[Arrival]:
+        """Yield every message that is queued and not preprocessed."""
+        ...
+
+    def arrival(self, message: int) -> Arrival | None:
+        """Read one such message; None when it is not there (any more)."""
+        ...
+
+    def keep(self, arrival: Arrival, lists: Mapping[Channel, Sequence[bytes]]) -> None:
+        """Write down who is to get the message, by channel (S4 to S5 but for the envelope)."""
+        ...
+
+    def wait(self) -> float | None:
+        """Return seconds until something is due, None when nothing is scheduled."""
+        ...
+
+    def due(self) -> Ticket | None:
+        """Take one ticket whose time has come."""
+        ...
+
+    def claim(self, ticket: Ticket) -> Claim:
+        """Start a pass. Raises: EngineError, DamagedError."""
+        ...
+
+    def body(self, message: int) -> bytes:
+        """Return where a spawner finds the message, in the engine's words."""
+        ...
+
+    def settle(self, ticket: Ticket, offset: int) -> None:
+        """Mark the record at `offset` done."""
+        ...
+
+    def blame(self, message: int, paragraph: bytes) -> None:
+        """Add what the sender will be told of one recipient."""
+        ...
+
+    def renew(self, ticket: Ticket, delay_s: float) -> None:
+        """Give a ticket back, due again in `delay_s` seconds."""
+        ...
+
+    def close(self, ticket: Ticket) -> bool:
+        """Everybody on this ticket is done. Returns: True when no ticket of the message is left."""
+        ...
+
+    def reports(self, message: int) -> bytes | None:
+        """Return what `blame` gathered, None when nobody failed."""
+        ...
+
+    def forget(self, message: int) -> None:
+        """Drop reports and sender: nothing is owed to anybody any more."""
+        ...
+
+    def commit(self) -> None:
+        """Put all of the above on disk. Raises: EngineError: nothing of it may be believed."""
+        ...
+
+    def sweep(self) -> Iterator[int]:
+        """Yield the numbers of messages that were begun long ago and never accepted."""
+        ...
+
+    def act(self, act: Act) -> None:
+        """Do what an operator asks."""
+        ...

@@ -1,0 +1,290 @@
+"""The queue on disk as qmail-send sees it: the one writer of info, local, remote and bounce."""
+
+import errno
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, TypeVar
+
+from qmail.core.clock import Clock
+from qmail.core.fs import Fs
+from qmail.core.queue_engine import Act, Arrival, Claim, DamagedError, EngineError, Ticket
+from qmail.core.queue_layout import (
+    ENVELOPE_BYTES_MAX,
+    OSSIFIED_S,
+    Layout,
+    numbered,
+    numbered_split,
+)
+from qmail.core.queue_sweep import Action, Files, action_for
+from qmail.core.schedule import Schedule
+from qmail.mail import Channel
+
+REPORTS_BYTES_MAX: Final = 64 * 1024 * 1024
+
+Value = TypeVar("Value")
+
+
+class DiskQueue:
+    """The QueueEngine over HOME/queue. `notes` gathers lines for the log."""
+
+    def __init__(self, fs: Fs, clock: Clock, layout: Layout) -> None:
+        self._fs = fs
+        self._clock = clock
+        self._layout = layout
+        self._schedules = {Channel.LOCAL: Schedule(), Channel.REMOTE: Schedule()}
+        self.notes: list[str] = []
+        self._damaged: set[int] = set()
+
+    # --- start and sweep ------------------------------------------------------------------------
+
+    def scan(self) -> Iterator[Arrival]:
+        """Recover after a start: schedule what is preprocessed, yield what is not."""
+        for number, files in self._all_files().items():
+            action = action_for(files)
+            if action is Action.DELIVER:
+                self._schedule_found(number, files)
+            elif action is Action.REMOVE_LEFTOVERS:
+                self._remove_leftovers(number, files)
+            elif action is Action.QUARANTINE:
+                self.notes.append(f"alert: message {number} has recipients and no sender: left")
+            elif action is Action.PREPROCESS:
+                self._remove_leftovers(number, files, said=False)
+                found = self.arrival(number)
+                if found is not None:
+                    yield found
+
+    def _all_files(self) -> dict[int, Files]:
+        split = self._layout.split
+        mess = numbered_split(self._fs, "mess", split)
+        todo = numbered(self._fs, "todo")
+        info = numbered_split(self._fs, "info", split)
+        local = numbered_split(self._fs, "local", split)
+        remote = numbered_split(self._fs, "remote", split)
+        bounce = numbered(self._fs, "bounce")
+        everything = mess.keys() | todo.keys() | info.keys() | local.keys() | remote.keys()
+        return {
+            number: Files(
+                number in mess,
+                number in todo,
+                number in info,
+                number in local,
+                number in remote,
+                number in bounce,
+            )
+            for number in everything | bounce.keys()
+        }
+
+    def _schedule_found(self, number: int, files: Files) -> None:
+        for channel, present in ((Channel.LOCAL, files.local), (Channel.REMOTE, files.remote)):
+            if present:
+                found = self._fs.info(self._layout.channel(channel.word, number))
+                due = found.mtime if found else self._clock.now()
+                self._schedules[channel].add(due, number)
+        if not files.local and not files.remote:
+            # Everybody is done; only the end is left. A ticket without recipients brings it.
+            self._schedules[Channel.LOCAL].add(self._clock.now(), number)
+
+    def _remove_leftovers(self, number: int, files: Files, *, said: bool = True) -> None:
+        if said and (files.info or files.local or files.remote or files.bounce):
+            self.notes.append(f"warning: message {number} is gone; removed what was left of it")
+        for word, present in (("local", files.local), ("remote", files.remote)):
+            if present:
+                self._unlink(self._layout.channel(word, number))
+        if files.bounce:
+            self._unlink(self._layout.bounce(number))
+        if files.info:
+            self._unlink(self._layout.info(number))
+
+    def sweep(self) -> Iterator[int]:
+        """Yield the numbers of messages that were begun long ago and never accepted."""
+        oldest = self._clock.now() - OSSIFIED_S
+        for number, files in self._all_files().items():
+            if action_for(files) is Action.SWEEP_IF_OLD:
+                found = self._fs.info(self._layout.mess(number))
+                if found is not None and found.newest < oldest:
+                    yield number
+
+    # --- what is not yet preprocessed -----------------------------------------------------------
+
+    def arrivals(self) -> Iterator[Arrival]:
+        """Yield every message that is queued and not preprocessed, oldest number first."""
+        for number in sorted(numbered(self._fs, "todo")):
+            found = self.arrival(number)
+            if found is not None:
+                yield found
+
+    def arrival(self, message: int) -> Arrival | None:
+        """Read todo/N; None when it or its message is gone, or when it can't be understood."""
+        path = self._layout.todo(message)
+        try:
+            mess = self._fs.info(self._layout.mess(message))
+            todo = self._fs.info(path)
+            if mess is None or todo is None:
+                return None
+            records = self._fs.read(path, ENVELOPE_BYTES_MAX)
+        except OSError as trouble:
+            self.notes.append(f"warning: unable to open {path}: {trouble.strerror}")
+            return None
+        try:
+            return _parse_todo(message, mess.size, int(todo.mtime), records)
+        except ValueError:
+            if message not in self._damaged:
+                self._damaged.add(message)
+                self.notes.append(f"alert: unknown record type in {path}: left alone")
+            return None
+
+    def keep(self, arrival: Arrival, lists: Mapping[Channel, Sequence[bytes]]) -> None:
+        """Write info, local and remote for a message that is in todo."""
+        number, layout = arrival.message, self._layout
+        now = self._clock.now()
+        try:
+            for channel in Channel:
+                path = layout.channel(channel.word, number)
+                self._unlink(path)
+                if channel in lists:
+                    records = b"".join([b"T" + address + b"\0" for address in lists[channel]])
+                    self._create(path, records, now)
+            self._unlink(layout.bounce(number))
+            self._unlink(layout.info(number))
+            self._create(layout.info(number), b"F" + arrival.sender + b"\0", arrival.birth)
+        except OSError as trouble:
+            raise EngineError(f"unable to create {layout.info(number)}: {trouble}") from trouble
+
+    def _create(self, path: str, data: bytes, mtime: float) -> None:
+        fd = self._fs.create(path, 0o600)
+        try:
+            self._fs.write(fd, data)
+        finally:
+            self._fs.close(fd)
+        self._fs.set_mtime(path, mtime)
+
+    # --- passes ---------------------------------------------------------------------------------
+
+    def wait(self) -> float | None:
+        """Return seconds until something is due, None when nothing is scheduled."""
+        dues = [due for s in self._schedules.values() if (due := s.next_due()) is not None]
+        return max(0.0, min(dues) - self._clock.now()) if dues else None
+
+    def due(self) -> Ticket | None:
+        """Take one ticket whose time has come."""
+        now = self._clock.now()
+        for channel, schedule in self._schedules.items():
+            number = schedule.take_due(now)
+            if number is not None:
+                return Ticket(number, channel)
+        return None
+
+    def claim(self, ticket: Ticket) -> Claim:
+        """Start a pass: read the sender and the records of the channel."""
+        info_path = self._layout.info(ticket.message)
+        path = self._layout.channel(ticket.channel.word, ticket.message)
+        try:
+            info = self._fs.info(info_path)
+            sender = self._fs.read(info_path, ENVELOPE_BYTES_MAX)
+            records = self._fs.read(path, ENVELOPE_BYTES_MAX) if self._fs.info(path) else b""
+        except OSError as trouble:
+            raise EngineError(f"trouble opening {path}; will try again later") from trouble
+        if info is None or sender[:1] != b"F" or sender[-1:] != b"\0":
+            raise DamagedError(f"unknown record type in {info_path}!")
+        if records and records[-1] != 0:
+            raise DamagedError(f"unknown record type in {path}!")
+        age_s = int(self._clock.now()) - int(info.mtime)
+        return Claim(sender[1:-1], max(0, age_s), records)
+
+    def body(self, message: int) -> bytes:
+        """Return the path of the message below queue/mess."""
+        return self._layout.body(message).encode()
+
+    def settle(self, ticket: Ticket, offset: int) -> None:
+        """Overwrite the T at `offset` by D."""
+        path = self._layout.channel(ticket.channel.word, ticket.message)
+        self._try(lambda: self._fs.overwrite(path, offset, b"D"), f"trouble marking {path}")
+
+    def blame(self, message: int, paragraph: bytes) -> None:
+        """Append to bounce/N."""
+        path = self._layout.bounce(message)
+
+        def append() -> None:
+            fd = self._fs.open_append(path, 0o600)
+            try:
+                self._fs.write(fd, paragraph)
+            finally:
+                self._fs.close(fd)
+
+        self._try(append, f"unable to append to {path}")
+
+    def renew(self, ticket: Ticket, delay_s: float) -> None:
+        """Schedule again; the mtime of the channel file keeps the time over restarts."""
+        due = self._clock.now() + delay_s
+        self._schedules[ticket.channel].add(due, ticket.message)
+        path = self._layout.channel(ticket.channel.word, ticket.message)
+        try:
+            self._fs.set_mtime(path, due)
+        except FileNotFoundError:
+            return
+        except OSError:
+            self.notes.append(f"warning: unable to utime {path}; message will be retried too soon")
+
+    def close(self, ticket: Ticket) -> bool:
+        """Unlink the channel file; tell whether the other one is gone as well."""
+        path = self._layout.channel(ticket.channel.word, ticket.message)
+        other = self._layout.channel(Channel(1 - ticket.channel).word, ticket.message)
+        self._remove(path)
+        return self._try(lambda: self._fs.info(other), f"unable to stat {other}") is None
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def reports(self, message: int) -> bytes | None:
+        """Return what `blame` gathered, None when nobody failed."""
+        path = self._layout.bounce(message)
+        try:
+            return self._fs.read(path, REPORTS_BYTES_MAX)
+        except FileNotFoundError:
+            return None
+        except OSError as trouble:
+            raise EngineError(f"unable to open {path}: {trouble}") from trouble
+
+    def forget(self, message: int) -> None:
+        """Unlink bounce/N, then info/N."""
+        self._remove(self._layout.bounce(message))
+        self._remove(self._layout.info(message))
+
+    def commit(self) -> None:
+        """One sync for everything since the last one."""
+        try:
+            self._fs.sync()
+        except OSError as trouble:
+            raise EngineError(f"trouble syncing the queue: {trouble}") from trouble
+
+    def act(self, act: Act) -> None:
+        """Make everything due now."""
+        assert act is Act.RETRY_NOW
+        for schedule in self._schedules.values():
+            schedule.all_due_now(self._clock.now())
+
+    def _unlink(self, path: str) -> None:
+        try:
+            self._fs.unlink(path)
+        except FileNotFoundError:
+            return
+
+    def _remove(self, path: str) -> None:
+        self._try(lambda: self._unlink(path), f"unable to unlink {path}; will try again later")
+
+    def _try(self, work: Callable[[], Value], trouble: str) -> Value:
+        try:
+            return work()
+        except OSError as error:
+            what = errno.errorcode.get(error.errno or 0, "?")
+            raise EngineError(f"{trouble} ({what})") from error
+
+
+def _parse_todo(number: int, size: int, birth: int, records: bytes) -> Arrival:
+    """Parse todo/N. Raises: ValueError: not a complete envelope (spec/queue.md 2)."""
+    if not records.endswith(b"\0"):
+        raise ValueError("cut")
+    uid, qp, sender, *recipients = records[:-1].split(b"\0")
+    wrong = uid[:1] != b"u" or qp[:1] != b"p" or sender[:1] != b"F"
+    if wrong or any(recipient[:1] != b"T" for recipient in recipients):
+        raise ValueError("unknown record")
+    addresses = tuple(recipient[1:] for recipient in recipients)
+    return Arrival(number, size, int(uid[1:]), int(qp[1:]), birth, sender[1:], addresses)

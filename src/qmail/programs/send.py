@@ -1,0 +1,286 @@
+"""qmail-send: decides where each message goes, when, and whether to bounce. Runs as qmails.
+
+It listens at run/send for qmail-queue's notices and calls qmail-lspawn, qmail-rspawn, qmail-clean
+and, for bounces, qmail-queue. The decisions are in core/dispatch.py; here are doors and signals.
+Source: spec/queue.md 7.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from qmail.core.bounce import BounceControls
+from qmail.core.clock import REAL_CLOCK
+from qmail.core.controls import ControlError, control_reader, load
+from qmail.core.dispatch import Dispatcher
+from qmail.core.dispatch_values import Policy
+from qmail.core.fs import RealFs
+from qmail.core.queue_engine import Act
+from qmail.core.queue_layout import find_layout
+from qmail.core.queue_read import DiskQueue
+from qmail.core.routing import Routes
+from qmail.core.settings import SendControls
+from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.caller import CALL_AGAIN_S, Caller, Line
+from qmail.edge.log import Log, complain
+from qmail.edge.station import Door, Listener, Station, inherited_door
+from qmail.mail import Channel
+from qmail.programs.send_bounces import BounceDesk
+from qmail.protocol.doors import NOTICE_ENVELOPE_MAX, REPORT_FRAME_MAX, Notice, Report
+from qmail.protocol.exits import Exit
+from qmail.protocol.netstring import FrameError, pack
+
+TRIGGER_EVERY_S: Final = 1.0
+NOTICE_FRAME_MAX: Final = NOTICE_ENVELOPE_MAX + 256
+HELLO: Final = b"H"
+
+
+def routes_from(controls: SendControls) -> Routes:
+    """Build what routes recipients. Raises: ControlError: neither locals nor me is there."""
+    if controls.locals is None:
+        raise ControlError("locals", 1, "neither control/locals nor control/me exists")
+    return Routes(
+        controls.locals,
+        controls.virtualdomains,
+        controls.percenthack,
+        controls.envnoathost or b"envnoathost",
+    )
+
+
+def policy_from(controls: SendControls) -> Policy:
+    """Build what decides. Raises: ControlError: as `routes_from`."""
+    return Policy(
+        routes=routes_from(controls),
+        bounces=BounceControls(
+            controls.bouncefrom,
+            controls.bouncehost or b"bouncehost",
+            controls.doublebounceto,
+            controls.doublebouncehost or b"doublebouncehost",
+        ),
+        lifetime_s=controls.queuelifetime,
+        limits={
+            Channel.LOCAL: controls.concurrencylocal,
+            Channel.REMOTE: controls.concurrencyremote,
+        },
+    )
+
+
+class SendService:
+    """Doors, timers and signals around one Dispatcher."""
+
+    def __init__(self, home: str, accounts: Accounts, policy: Policy) -> None:
+        fs = RealFs(f"{home}/queue")
+        self._home = home
+        self._engine = DiskQueue(fs, REAL_CLOCK, find_layout(fs))
+        self._dispatcher = Dispatcher(self._engine, REAL_CLOCK, policy)
+        self._station = Station()
+        self._log = Log(1)
+        self._queue_uids = {accounts["qmailq"].uid}
+        self._trigger = -1
+        self._trigger_pulled = 0.0
+        spawners = {Channel.LOCAL: ("lspawn", {0}), Channel.REMOTE: ("rspawn", set[int]())}
+        self._spawners = {
+            channel: Caller(self._station, home, self._spawner_line(channel, name, uids, accounts))
+            for channel, (name, uids) in spawners.items()
+        }
+        clean_line = Line(
+            "clean",
+            frozenset((accounts["qmailq"].uid, 0)),
+            65536,
+            self._on_cleaned,
+            self._on_clean_change,
+        )
+        self._clean = Caller(self._station, home, clean_line)
+        self._bounces = BounceDesk(
+            self._station, home, accounts["qmailq"].uid, self._dispatcher.ending.bounced
+        )
+        self._inherited = inherited_door(home, "send")
+        self._station.on_signal(signal.SIGTERM, self._dispatcher.exit_soon)
+        self._station.on_signal(signal.SIGALRM, lambda: self._engine.act(Act.RETRY_NOW))
+        self._station.on_signal(signal.SIGHUP, self._on_hup)
+
+    def _spawner_line(
+        self, channel: Channel, name: str, uids: set[int], accounts: Accounts
+    ) -> Line:
+        # The listening socket is root's until a spawner with an account of its own accepts.
+        peers = uids | {accounts["qmailr"].uid, os.geteuid(), 0}
+
+        def on_reports(payloads: list[bytes]) -> None:
+            for payload in payloads:
+                self._dispatcher.reported(channel, Report.unpack(payload))
+
+        def on_change(is_up: bool) -> None:
+            if not is_up and not self._dispatcher.exiting:
+                self._dispatcher.ending.journal.alert(
+                    f"oh no! lost qmail-{name} connection! calling again..."
+                )
+            self._dispatcher.connected(channel, is_up=is_up)
+
+        return Line(name, frozenset(peers), REPORT_FRAME_MAX, on_reports, on_change)
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def _on_call(self, sock: socket.socket) -> None:
+        door = Door(self._station, sock, NOTICE_FRAME_MAX, self._on_notices, self._on_hang_up)
+        if door.peer_uid not in self._queue_uids:
+            door.close()
+
+    def _on_notices(self, _door: Door, payloads: list[bytes]) -> None:
+        for payload in payloads:
+            if payload == HELLO:
+                # What was queued while nobody could tell us is in todo/.
+                self._dispatcher.rescan()
+                continue
+            try:
+                self._dispatcher.noticed(Notice.unpack(payload))
+            except ValueError as wrong:
+                raise FrameError(str(wrong)) from wrong
+
+    def _on_hang_up(self, door: Door) -> None:
+        """Whoever told us of messages is gone; the next one starts with a hello."""
+
+    def _on_cleaned(self, payloads: list[bytes]) -> None:
+        for payload in payloads:
+            if not self._dispatcher.ending.orders.answered(payload):
+                raise FrameError("more answers than orders")
+
+    def _on_clean_change(self, is_up: bool) -> None:
+        if not is_up:
+            if not self._dispatcher.exiting:
+                self._dispatcher.ending.journal.alert(
+                    "oh no! lost qmail-clean connection! calling again..."
+                )
+            self._dispatcher.ending.clean_lost()
+
+    def _on_hup(self) -> None:
+        try:
+            controls = load(SendControls, control_reader(self._home))
+            self._dispatcher.reread(routes_from(controls))
+        except (ControlError, OSError) as trouble:
+            self._dispatcher.ending.journal.alert(f"unable to reread controls: {trouble}")
+
+    # --- the trigger, for writers that do not know our door (spec/queue.md 6) --------------------
+
+    def _open_trigger(self) -> None:
+        path = f"{self._home}/queue/lock/trigger"
+        with contextlib.suppress(OSError):
+            # For writing as well, or a pipe without writers would always be readable.
+            self._trigger = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._station.watch(self._trigger, self._on_trigger)
+
+    def _on_trigger(self) -> None:
+        with contextlib.suppress(OSError):
+            os.read(self._trigger, 4096)
+        now = time.monotonic()
+        if now - self._trigger_pulled >= TRIGGER_EVERY_S:
+            self._trigger_pulled = now
+            self._dispatcher.rescan()
+
+    # --- the loop -------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Serve until TERM and until what runs has ended."""
+        self._dispatcher.start()
+        self._open_trigger()
+        self._finish_turn()
+        Listener(self._station, self._inherited, self._on_call)
+        while not (self._dispatcher.exiting and self._is_idle):
+            self._call()
+            self._dispatcher.pump()
+            self._finish_turn()
+            self._station.turn(self._wait_s())
+            self._dispatcher.run_timers()
+            self._dispatcher.settle_turn()
+        self._finish_turn()
+        self._log.line(b"status: exiting")
+        self._log.flush()
+        return Exit.OK
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._dispatcher.is_idle and not self._bounces.is_busy
+
+    def _wait_s(self) -> float:
+        callers = (*self._spawners.values(), self._clean)
+        wait_s = self._dispatcher.wait_s()
+        return wait_s if all(caller.is_up for caller in callers) else min(wait_s, CALL_AGAIN_S)
+
+    def _call(self) -> None:
+        for caller in (*self._spawners.values(), self._clean):
+            if not caller.is_up:
+                caller.call()
+
+    def _finish_turn(self) -> None:
+        self._dispatcher.settle_turn()
+        outputs, ending = self._dispatcher.outputs, self._dispatcher.ending
+        for note in self._engine.notes:
+            ending.journal.add(note.encode(errors="replace"))
+        self._engine.notes.clear()
+        for channel, frames in outputs.jobs.items():
+            if frames:
+                self._spawners[channel].send(frames)
+                frames.clear()
+        if self._clean.is_up and ending.orders.new:
+            self._clean.send([pack(order) for order in ending.orders.new])
+            ending.orders.new.clear()
+        for bounce in ending.bounces:
+            self._bounces.submit(bounce)
+        ending.bounces.clear()
+        for line in ending.journal.lines:
+            self._log.line(line)
+        ending.journal.lines.clear()
+        self._log.flush()
+
+
+def lock_queue(home: str) -> int:
+    """Take lock/sendmutex for as long as this process lives.
+
+    Returns: the descriptor.
+    Raises: OSError: no such file. BlockingIOError: another qmail-send runs.
+    """
+    fd = os.open(f"{home}/queue/lock/sendmutex", os.O_WRONLY | os.O_CLOEXEC)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return fd
+
+
+def cannot_start(why: str) -> int:
+    """Log why, in the original's form, and return the exit code."""
+    log = Log(1)
+    log.line(f"alert: cannot start: {why}".encode(errors="replace"))
+    log.flush()
+    complain("qmail-send", f"fatal: cannot start: {why}")
+    return Exit.TEMPORARY
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run until TERM. Returns: 0 after TERM, 111 when it can't start."""
+    if argv:
+        complain("qmail-send", "usage: qmail-send (it takes no arguments)")
+        return Exit.PERMANENT
+    home = home_folder()
+    os.umask(0o077)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        accounts = accounts_of(home)
+        policy = policy_from(load(SendControls, control_reader(home)))
+    except ControlError as wrong:
+        return cannot_start(f"unable to read controls: {wrong}")
+    except (OSError, MissingAccountError) as trouble:
+        return cannot_start(f"unable to switch to home directory: {trouble}")
+    try:
+        lock_queue(home)
+    except BlockingIOError:
+        return cannot_start("qmail-send is already running")
+    except OSError as trouble:
+        return cannot_start(f"unable to open mutex: {trouble}")
+    try:
+        return SendService(home, accounts, policy).run()
+    except OSError as trouble:
+        name = errno.errorcode.get(trouble.errno or 0, "?")
+        return cannot_start(f"{name}: {trouble}")

@@ -1,0 +1,298 @@
+"""qmail-start [defaultdelivery [logger arg ...]]: starts the suite and keeps it running.
+
+Binds the ports of control/listeners and the inner doors, starts every resident program under its
+own account with the descriptors it needs, starts again what dies, and stops all of it at TERM or
+INT. It parses nothing but its list of listeners. Started by anybody but root, everything runs under
+that one account. Source: spec/programs.md 1 for the arguments.
+"""
+
+import fcntl
+import os
+import pwd
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from qmail.core.controls import ControlError, control_reader, load
+from qmail.core.settings import Listener, StartControls
+from qmail.edge.accounts import Account, Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.log import Log, complain
+from qmail.edge.station import Station, door_path, listen_door
+from qmail.edge.supervise import (
+    Child,
+    Program,
+    describe_end,
+    ended,
+    raise_descriptor_limit,
+    start,
+)
+from qmail.protocol.exits import Exit
+
+# Inner door: who accepts there, who may call (owner of the socket), mode.
+DOORS: Final = {
+    "queue": ("qmailq", 0o666),
+    "send": ("qmailq", 0o600),
+    "clean": ("qmails", 0o600),
+    "lspawn": ("qmails", 0o600),
+    "rspawn": ("qmails", 0o600),
+}
+# Program: account, whether it stays root, its door. Started in this order, stopped in waves.
+RESIDENTS: Final = {
+    "qmail-queue": ("qmailq", False, "queue"),
+    "qmail-clean": ("qmailq", False, "clean"),
+    "qmail-send": ("qmails", False, "send"),
+    "qmail-lspawn": ("qmails", True, "lspawn"),
+    "qmail-rspawn": ("qmailr", False, "rspawn"),
+    "qmail-smtpd": ("qmaild", False, ""),
+}
+STOP_WAVES: Final = (("qmail-smtpd",), ("qmail-send",), tuple(RESIDENTS))
+"""Nothing new comes in; what is being delivered ends; the rest has nothing left to do."""
+WAVE_S_MAX: Final = 40.0
+FIRST_START_S: Final = 5.0
+BACKLOG: Final = 1024
+DEFAULT_DELIVERY: Final = "./Mailbox"
+
+
+class CannotStartError(Exception):
+    """Why the suite does not start; the text says what to do."""
+
+
+class Starter:
+    """One run of the suite."""
+
+    def __init__(self, home: str, accounts: Accounts, arguments: Sequence[str]) -> None:
+        self._home = home
+        self._accounts = accounts
+        self._delivery = arguments[0] if arguments else DEFAULT_DELIVERY
+        self._logger = list(arguments[1:])
+        self._station = Station()
+        self._children: dict[str, Child] = {}
+        self._stopping = False
+        self._failed = False
+        self._log_fd = 1
+        self._log = Log(1)
+        self._bin = os.path.dirname(os.path.realpath(sys.argv[0]))
+        self._environ = dict(os.environ, QMAIL_HOME=home)
+        self._environ["PATH"] = f"{self._bin}:{os.environ.get('PATH', '/usr/bin:/bin')}"
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._station.on_signal(number, self._on_stop)
+        self._station.on_signal(signal.SIGCHLD, self._reap)
+        for number in (signal.SIGHUP, signal.SIGALRM):
+            self._station.on_signal(number, lambda number=number: self._pass_on(number))  # type: ignore[misc]
+
+    def _on_stop(self) -> None:
+        self._stopping = True
+
+    def _pass_on(self, number: int) -> None:
+        """HUP goes to all that read controls, ALRM to qmail-send, as when it was the same pid."""
+        names = ("qmail-send",)
+        if number == signal.SIGHUP:
+            names = ("qmail-send", "qmail-rspawn", "qmail-smtpd")
+        for name in names:
+            child = self._children.get(name)
+            if child is not None and child.pid:
+                os.kill(child.pid, number)
+
+    def _say(self, text: str) -> None:
+        self._log.line(f"qmail-start: {text}".encode(errors="replace"))
+        self._log.flush()
+
+    # --- starting -------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Bind everything and list the programs.
+
+        Raises: CannotStartError, ControlError, OSError.
+        """
+        listeners = load(StartControls, control_reader(self._home)).listeners
+        doors = {name: self._bind_door(name) for name in DOORS}
+        ports = [self._bind_port(listener) for listener in listeners]
+        self._start_logger()
+        for name, (account, keeps_root, door) in RESIDENTS.items():
+            descriptors = (doors[door],) if door else tuple(ports)
+            if name == "qmail-smtpd" and not ports:
+                self._say("control/listeners is empty: no qmail-smtpd")
+                continue
+            self._children[name] = Child(
+                self._program(name, self._accounts[account], keeps_root, descriptors)
+            )
+        if not self._accounts.separate:
+            user = pwd.getpwuid(os.getuid()).pw_name
+            self._say(f"not root: every program runs as {user}, all mail goes to alias")
+        for listener in listeners:
+            host = f"[{listener.host}]" if listener.is_ipv6 else listener.host
+            self._say(f"listening: {listener.service} {host}:{listener.port}")
+
+    def _program(
+        self, name: str, account: Account, keeps_root: bool, descriptors: tuple[int, ...]
+    ) -> Program:
+        path = f"{self._bin}/{name}"
+        if not os.access(path, os.X_OK):
+            raise CannotStartError(f"{path} is missing or not executable: run 'make install'")
+        return Program(
+            name=name,
+            path=path,
+            args=[self._delivery] if name == "qmail-lspawn" else [],
+            account=account,
+            keeps_root=keeps_root,
+            descriptors=descriptors,
+            environ=self._environ,
+            descriptor_variable="QMAIL_LISTENERS" if name == "qmail-smtpd" else "QMAIL_DOOR",
+        )
+
+    def _bind_door(self, name: str) -> int:
+        owner, mode = DOORS[name]
+        sock = listen_door(self._home, name)
+        path = door_path(self._home, name)
+        if self._accounts.separate:
+            os.chown(path, self._accounts[owner].uid, self._accounts[owner].gid)
+        os.chmod(path, mode)
+        return sock.detach()
+
+    def _bind_port(self, listener: Listener) -> int:
+        family = socket.AF_INET6 if listener.is_ipv6 else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if listener.is_ipv6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            sock.bind((listener.host, listener.port))
+        except OSError as trouble:
+            raise CannotStartError(
+                f"control/listeners: {listener.host} port {listener.port}: {trouble.strerror}"
+            ) from trouble
+        sock.listen(BACKLOG)
+        return sock.detach()
+
+    def _start_logger(self) -> None:
+        """Start the logger of the command line as qmaill; the log goes to its descriptor 0."""
+        if not self._logger:
+            return
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setsid()
+                os.dup2(reader, 0)
+                account = self._accounts["qmaill"]
+                if os.geteuid() == 0:
+                    os.setgroups([account.gid])
+                    os.setgid(account.gid)
+                    os.setuid(account.uid)
+                os.execvpe(self._logger[0], self._logger, self._environ)
+            except OSError as trouble:
+                os.write(2, f"qmail-start: fatal: {self._logger[0]}: {trouble}\n".encode())
+            finally:
+                os._exit(111)
+        os.close(reader)
+        self._log_fd = writer
+        self._log = Log(writer)
+
+    # --- running --------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Keep everything running until TERM or INT, then stop it in order."""
+        while not self._stopping:
+            now = time.monotonic()
+            for child in self._children.values():
+                if not child.pid and (child.start_at is None or child.start_at <= now):
+                    start(child, self._log_fd)
+            waits = [c.start_at - now for c in self._children.values() if c.start_at is not None]
+            self._station.turn(max(0.01, min(waits)) if waits else 60.0)
+        for wave in STOP_WAVES:
+            self._stop([self._children[name] for name in wave if name in self._children])
+        self._say("stopped")
+        return Exit.TEMPORARY if self._failed else Exit.OK
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for child in self._children.values():
+                if child.pid == pid:
+                    self._on_end(child, status)
+
+    def _on_end(self, child: Child, status: int) -> None:
+        now = time.monotonic()
+        first = child.starts == 1 and now - child.started < FIRST_START_S
+        ended(child, now)
+        if self._stopping:
+            return
+        name = child.program.name
+        if first and os.WIFEXITED(status):
+            # It said why: a control file, a missing folder. Trying again would change nothing.
+            self._say(f"fatal: {name} does not start ({describe_end(status)}); stopping")
+            self._failed = self._stopping = True
+            return
+        self._say(f"warning: {name} is gone ({describe_end(status)}); starting it again")
+
+    def _stop(self, children: list[Child]) -> None:
+        for child in children:
+            if child.pid:
+                os.kill(child.pid, signal.SIGTERM)
+        give_up = time.monotonic() + WAVE_S_MAX
+        while any(child.pid for child in children) and time.monotonic() < give_up:
+            self._station.turn(1.0)
+        for child in children:
+            if child.pid:
+                self._say(f"warning: {child.program.name} does not stop; killing it")
+                os.kill(child.pid, signal.SIGKILL)
+
+
+def check_home(home: str) -> Accounts:
+    """Return who runs this home. Raises: CannotStartError: not by us."""
+    try:
+        accounts = accounts_of(home)
+    except FileNotFoundError:
+        raise CannotStartError(f"{home} has no queue: run 'qmail init --home {home}'") from None
+    except (OSError, MissingAccountError) as trouble:
+        raise CannotStartError(str(trouble)) from trouble
+    uid = os.geteuid()
+    if accounts.separate and uid != 0:
+        raise CannotStartError(f"{home} has separate accounts: only root can start it")
+    if not accounts.separate and accounts["qmails"].uid != uid:
+        owner = accounts["qmails"].uid
+        raise CannotStartError(f"{home} belongs to uid {owner}: start it as that user")
+    return accounts
+
+
+def lock_home(home: str) -> int:
+    """Make sure that we are the only qmail-start of this home.
+
+    Returns: the descriptor that holds the lock. Raises: CannotStartError.
+    """
+    try:
+        fd = os.open(f"{home}/run/lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CannotStartError(f"{home} is running already") from None
+    except OSError as trouble:
+        raise CannotStartError(f"{home}/run/lock: {trouble.strerror}") from trouble
+    return fd
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run until TERM or INT. Returns: 0, or 111 when the suite can't start."""
+    if argv and argv[0].startswith("-"):
+        complain("qmail-start", "usage: qmail-start [defaultdelivery [logger arg ...]]")
+        return Exit.PERMANENT
+    home = os.path.abspath(home_folder())
+    try:
+        os.chdir("/")
+        os.umask(0o077)
+        accounts = check_home(home)
+        lock_home(home)
+        raise_descriptor_limit()
+        starter = Starter(home, accounts, argv)
+        starter.prepare()
+        return starter.run()
+    except (CannotStartError, ControlError, OSError) as trouble:
+        complain("qmail-start", f"fatal: {trouble}")
+        return Exit.TEMPORARY
