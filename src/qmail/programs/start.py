@@ -19,8 +19,9 @@ from typing import Final
 from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.settings import Listener, StartControls
 from qmail.edge.accounts import Account, Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.doorway import door_path
 from qmail.edge.log import Log, complain
-from qmail.edge.station import Station, door_path, listen_door
+from qmail.edge.station import Station, listen_door
 from qmail.edge.supervise import (
     Child,
     Program,
@@ -88,7 +89,7 @@ class Starter:
 
     def _pass_on(self, number: int) -> None:
         """HUP goes to all that read controls, ALRM to qmail-send, as when it was the same pid."""
-        names = ("qmail-send",)
+        names: tuple[str, ...] = ("qmail-send",)
         if number == signal.SIGHUP:
             names = ("qmail-send", "qmail-rspawn", "qmail-smtpd")
         for name in names:
