@@ -1,0 +1,88 @@
+"""A stored message on its way to the network: small ones whole, long ones in parts."""
+
+import contextlib
+import os
+from typing import Final
+
+from qmail.protocol.dotstuffing import DotStuffer, wire_form
+
+PART_BYTES: Final = 65536
+"""Longest message that is held in memory whole; longer ones are read in parts of this size."""
+
+
+class Body:
+    """One message in wire form (CRLF, dots stuffed, final dot). It owns its descriptor."""
+
+    __slots__ = ("_fd", "_has_end", "_offset", "_small", "_stuffer", "_wire")
+
+    def __init__(self, fd: int, small: bytes | None) -> None:
+        self._fd = fd
+        self._small = small
+        self._wire = None if small is None else wire_form(small)
+        self._offset = 0
+        self._has_end = False
+        self._stuffer = DotStuffer()
+
+    @classmethod
+    def of_bytes(cls, message: bytes) -> "Body":
+        """Return the body of a message that is in memory."""
+        return cls(-1, message)
+
+    @classmethod
+    def of_file(cls, fd: int, size: int) -> "Body":
+        """Return the body of an open file; `fd` belongs to it from now on, trouble or not.
+
+        Raises: OSError: it can't be read.
+        """
+        if size <= PART_BYTES:
+            try:
+                small = os.read(fd, PART_BYTES + 1)
+            except OSError:
+                os.close(fd)
+                raise
+            # Any bytes beyond that came after its size was taken: then it counts as a long one.
+            if len(small) <= PART_BYTES:
+                os.close(fd)
+                return cls(-1, small)
+        return cls(fd, None)
+
+    def measure(self) -> tuple[int, bool]:
+        """Return the bytes that the message has on the wire, about, and whether any is 8-bit.
+
+        Raises: OSError: it can't be read.
+        """
+        if self._small is not None and self._wire is not None:
+            return len(self._wire), not self._small.isascii()
+        wire_bytes = 0
+        is_8bit = False
+        while part := os.pread(self._fd, PART_BYTES, self._offset):
+            self._offset += len(part)
+            wire_bytes += len(part) + part.count(b"\n")
+            is_8bit = is_8bit or not part.isascii()
+        self._offset = 0
+        return wire_bytes, is_8bit
+
+    def next_part(self) -> bytes:
+        """Return the next bytes to send; b"" after the final dot.
+
+        Raises: OSError: the message can't be read.
+        """
+        if self._has_end:
+            return b""
+        if self._wire is not None:
+            self._has_end = True
+            return self._wire
+        while part := os.pread(self._fd, PART_BYTES, self._offset):
+            self._offset += len(part)
+            wire = self._stuffer.feed(part)
+            if wire:
+                return wire
+        self._has_end = True
+        return self._stuffer.finish()
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,232 @@
+"""SMTP connections, kept and shared: a lane for each address and port, messages first in first out.
+
+A message goes out on a connection that is free; else a new one is opened, up to CONNECTIONS_MAX for
+one address; else it waits its turn. A connection that is free stays open for IDLE_S_MAX seconds.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from qmail.edge.connect import CANNOT_READ, Connection, Message
+from qmail.mail import Result, deferred
+from qmail.protocol.remote_reports import NO_CONNECTION, Ending, Outcome
+from qmail.protocol.smtp_client import SmtpClient, State
+
+CONNECTIONS_MAX: Final = 20
+MESSAGES_MAX: Final = 1000
+"""Messages on one connection, after which it is closed: servers balance their load so."""
+IDLE_S_MAX: Final = 5.0
+TICK_S: Final = 1.0
+TOTAL_S_MAX: Final = 3600.0
+"""Longest time for one message, all hosts and all waiting for a turn included."""
+GOODBYES_S_MAX: Final = 2.0
+
+TOOK_TOO_LONG: Final = Outcome(
+    (), deferred(b"No server took the message in the time it had. (#4.4.7)\n")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long to wait, in seconds."""
+
+    connect_s_max: float
+    wait_s_max: float
+    idle_s_max: float = IDLE_S_MAX
+    tick_s: float = TICK_S
+
+
+class Pool:
+    """All lanes. `exchange` is what it is for."""
+
+    def __init__(self, helohost: bytes, limits: Limits) -> None:
+        self.helohost = helohost
+        self.limits = limits
+        self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def exchange(self, address: str, port: int, message: Message) -> "asyncio.Future[Outcome]":
+        """Pass `message` on to the server at `address`; the result comes in every case."""
+        lane = self._lanes.get((address, port))
+        if lane is None:
+            lane = self._lanes[address, port] = _Lane(self, address, port)
+            self._watch()
+        return lane.submit(message)
+
+    async def close(self) -> None:
+        """Say QUIT on all idle connections, and wait a little for the answers."""
+        if self._timer is not None:
+            self._timer.cancel()
+        leaving = [connection for lane in self._lanes.values() for connection in lane.close()]
+        if leaving:
+            closed = [connection.closed for connection in leaving]
+            await asyncio.wait(closed, timeout=GOODBYES_S_MAX)
+
+    def _watch(self) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self.limits.tick_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for where, lane in list(self._lanes.items()):
+            lane.tick(now)
+            if lane.is_empty:
+                del self._lanes[where]
+        if self._lanes:
+            self._watch()
+
+
+class _Lane:
+    """The connections to one address and port, and the messages that wait for them."""
+
+    def __init__(self, pool: Pool, address: str, port: int) -> None:
+        self._pool = pool
+        self._address = address
+        self._port = port
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[tuple[Message, asyncio.Future[Outcome]]] = deque()
+        self._idle: list[Connection] = []
+        self._busy: dict[Connection, tuple[Message, asyncio.Future[Outcome]]] = {}
+        self._connections: set[Connection] = set()
+        self._opening: set[Connection] = set()
+        self._connecting = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_empty(self) -> bool:
+        """True when nothing would be lost with this lane."""
+        return not (self._waiting or self._connections or self._connecting)
+
+    def submit(self, message: Message) -> "asyncio.Future[Outcome]":
+        """Pass `message` on as soon as a connection is free."""
+        done = self._loop.create_future()
+        self._waiting.append((message, done))
+        if self._idle:
+            self._serve(self._idle.pop())
+        else:
+            self._grow()
+        return done
+
+    def tick(self, now: float) -> None:
+        """End what took too long."""
+        for connection in [each for each in self._connections if each.deadline <= now]:
+            if connection.client.state is State.READY:
+                connection.quit()
+            else:
+                connection.time_out()
+        while self._waiting and self._waiting[0][0].deadline <= now:
+            _settle(self._waiting.popleft()[1], TOOK_TOO_LONG)
+
+    def close(self) -> list[Connection]:
+        """Say QUIT where nothing is under way; return those connections."""
+        leaving = list(self._idle)
+        for connection in leaving:
+            connection.quit()
+        return leaving
+
+    # --- what connections tell ------------------------------------------------------------------
+
+    def is_open(self, connection: Connection) -> None:
+        """Count a connection that the server's machine has taken."""
+        self._connecting -= 1
+        self._connections.add(connection)
+        self._opening.add(connection)
+
+    def is_free(self, connection: Connection) -> None:
+        """Give the connection the next message, or keep it."""
+        self._opening.discard(connection)
+        if connection.client.transactions >= MESSAGES_MAX:
+            connection.quit()
+        else:
+            self._serve(connection)
+
+    def is_over(self, connection: Connection, outcome: Outcome) -> None:
+        """Pass the outcome on, or try again where a kept connection had gone dead."""
+        work = self._busy.pop(connection, None)
+        if work is None:
+            self._turned_away(connection, outcome)
+        elif outcome.ending is Ending.SAME_HOST:
+            self._waiting.appendleft(work)
+        else:
+            _settle(work[1], outcome)
+        if connection.client.state is State.READY:
+            self.is_free(connection)
+
+    def is_gone(self, connection: Connection) -> None:
+        """Forget the connection."""
+        self._connections.discard(connection)
+        self._opening.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        # One that never took a message is not replaced: this server may want no more of them.
+        if self._waiting and connection.client.transactions:
+            if self._idle:
+                self._serve(self._idle.pop())
+            else:
+                self._grow()
+
+    # --- parts of the above ---------------------------------------------------------------------
+
+    def _serve(self, connection: Connection) -> None:
+        while self._waiting:
+            message, done = self._waiting.popleft()
+            if done.done():
+                continue
+            body = message.load()
+            if isinstance(body, Result):
+                _settle(done, Outcome((), body))
+                continue
+            self._busy[connection] = message, done
+            try:
+                connection.begin(message, body)
+            except OSError:
+                body.close()
+                del self._busy[connection]
+                _settle(done, Outcome((), CANNOT_READ))
+                continue
+            return
+        connection.deadline = self._loop.time() + self._pool.limits.idle_s_max
+        self._idle.append(connection)
+
+    def _grow(self) -> None:
+        wanted = len(self._waiting) - self._connecting - len(self._opening)
+        free = CONNECTIONS_MAX - len(self._connections) - self._connecting
+        for _ in range(min(wanted, free)):
+            self._connecting += 1
+            task = self._loop.create_task(self._connect())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self) -> None:
+        client = SmtpClient(self._address.encode(), self._pool.helohost)
+        connection = Connection(self, client, self._pool.limits.wait_s_max)
+        try:
+            async with asyncio.timeout(self._pool.limits.connect_s_max):
+                await self._loop.create_connection(lambda: connection, self._address, self._port)
+        except Exception:
+            if not connection.was_open:
+                self._connecting -= 1
+                self._all_turned_away(NO_CONNECTION)
+
+    def _turned_away(self, connection: Connection, outcome: Outcome) -> None:
+        self._connections.discard(connection)
+        self._opening.discard(connection)
+        self._all_turned_away(outcome)
+
+    def _all_turned_away(self, outcome: Outcome) -> None:
+        """Give up on this server for now, unless another connection to it works or may work."""
+        if self._connections or self._connecting:
+            return
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        for _, done in waiting:
+            _settle(done, outcome)
+
+
+def _settle(done: "asyncio.Future[Outcome]", outcome: Outcome) -> None:
+    if not done.done():
+        done.set_result(outcome)
