@@ -9,29 +9,49 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from qmail.core.control_lines import (
+    CONTROL_BYTES_MAX,
+    ME,
+    ControlError,
+    Line,
+    control_reader,
+    parse_host,
+    parse_line,
+    shown,
+    split_lines,
+)
+
+__all__ = [
+    "CONTROL_BYTES_MAX",
+    "ME",
+    "ME_OR_NAME",
+    "ControlError",
+    "Controls",
+    "Line",
+    "Parse",
+    "ReadFile",
+    "Setting",
+    "control",
+    "control_reader",
+    "domain_keys",
+    "entries",
+    "first_match",
+    "load",
+    "load_one",
+    "parse_colon_map",
+    "parse_domains",
+    "parse_host",
+    "parse_integer",
+    "parse_line",
+    "settings",
+    "shown",
+    "split_lines",
+]
+
 ReadFile = Callable[[str], bytes | None]
 """Returns the bytes of control/NAME, None when there is no such file; raises OSError otherwise."""
-
-CONTROL_BYTES_MAX: Final = 64 * 1024 * 1024
-ME: Final = "me"
-"""As a default: the value of control/me."""
-
-
-class ControlError(ValueError):
-    """A control file that can't be used; the text names the file, the line and what is wrong."""
-
-    def __init__(self, name: str, line: int, wrong: str) -> None:
-        super().__init__(f"control/{name}:{line}: {wrong}")
-        self.name = name
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a list file, with its number for messages (counted from 1)."""
-
-    number: int
-    text: bytes
-
+ME_OR_NAME: Final = "me, or else the file's own name"
+"""As a default: the value of control/me, and without that file the name of the setting itself."""
 
 Parse = Callable[[str, "list[Line]"], Any]
 
@@ -95,55 +115,15 @@ def load_one(setting: Setting, read_file: ReadFile) -> Any:
     raw = read_file(setting.name)
     if raw is not None:
         return setting.parse(setting.name, split_lines(raw))
-    if setting.default is not ME:
+    if setting.default not in (ME, ME_OR_NAME):
         return setting.default
     raw = read_file(ME)
-    return None if raw is None else setting.parse(ME, split_lines(raw)[:1])
-
-
-def split_lines(raw: bytes) -> list[Line]:
-    """Split a control file; blanks that end a line are dropped (spec/control-files.md 1)."""
-    lines = raw.split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    return [Line(index, line.rstrip(b" \t\n")) for index, line in enumerate(lines, 1)]
-
-
-def control_reader(home: str) -> ReadFile:
-    """Return the real reader for the control folder of `home`."""
-
-    def read_file(name: str) -> bytes | None:
-        try:
-            with open(f"{home}/control/{name}", "rb") as file:
-                data = file.read(CONTROL_BYTES_MAX + 1)
-        except FileNotFoundError:
-            return None
-        if len(data) > CONTROL_BYTES_MAX:
-            raise ControlError(name, 1, f"longer than {CONTROL_BYTES_MAX} bytes")
-        return data
-
-    return read_file
+    if raw is None:
+        return None if setting.default == ME else setting.name.encode()
+    return setting.parse(ME, split_lines(raw)[:1])
 
 
 # --- how the lines of a file become a value -----------------------------------------------------
-
-
-def parse_line(name: str, lines: list[Line]) -> bytes:
-    """First line only; an empty one is the empty string and not the default."""
-    text = lines[0].text if lines else b""
-    if b"\0" in text:
-        raise ControlError(name, 1, "a NUL byte inside the line")
-    return text
-
-
-def parse_host(name: str, lines: list[Line]) -> bytes:
-    """First line, which must be usable as a host name in headers and SMTP."""
-    text = parse_line(name, lines)
-    if not text:
-        raise ControlError(name, 1, "empty; write the host name, or remove the file")
-    if any(byte <= 32 or byte >= 127 for byte in text):
-        raise ControlError(name, 1, f"{shown(text)} is not a host name")
-    return text
 
 
 def parse_integer(name: str, lines: list[Line]) -> int:
@@ -176,11 +156,6 @@ def parse_colon_map(name: str, lines: list[Line]) -> dict[bytes, bytes]:
             raise ControlError(name, line.number, f"no colon in {shown(line.text)}")
         found[key.lower()] = value
     return found
-
-
-def shown(text: bytes) -> str:
-    """Return `text` quoted and printable, cut to a readable length."""
-    return '"' + "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in text[:80]) + '"'
 
 
 def domain_keys(domain: bytes) -> list[bytes]:

@@ -6,6 +6,7 @@ from typing import Final
 
 from qmail.core.controls import (
     ME,
+    ME_OR_NAME,
     ControlError,
     Line,
     control,
@@ -236,10 +237,14 @@ class RemoteControls:
 class InjectControls:
     """What qmail-inject and sendmail read."""
 
-    defaulthost: bytes = control(parse_host, ME, doc="Appended to an address without host.")
-    defaultdomain: bytes = control(parse_host, ME, doc="Appended to a host name without dot.")
-    plusdomain: bytes = control(parse_host, ME, doc="Appended to a host name that ends in +.")
-    idhost: bytes = control(parse_host, ME, doc="Right side of Message-ID.")
+    defaulthost: bytes = control(parse_host, ME_OR_NAME, doc="Appended to an address without host.")
+    defaultdomain: bytes = control(
+        parse_host, ME_OR_NAME, doc="Appended to a host name without dot."
+    )
+    plusdomain: bytes = control(
+        parse_host, ME_OR_NAME, doc="Appended to a host name that ends in +."
+    )
+    idhost: bytes = control(parse_host, ME_OR_NAME, doc="Right side of Message-ID.")
 
 
 PROGRAM_CONTROLS: Final[dict[str, type]] = {

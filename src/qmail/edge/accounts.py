@@ -6,6 +6,21 @@ import pwd
 from dataclasses import dataclass
 from typing import Final
 
+from qmail.edge.home import home_folder
+
+__all__ = [
+    "ACCOUNT_GROUPS",
+    "GROUPS",
+    "Account",
+    "Accounts",
+    "MissingAccountError",
+    "accounts_of",
+    "become",
+    "home_folder",
+    "one_account",
+    "separate_accounts",
+]
+
 ACCOUNT_GROUPS: Final = {
     "alias": "nofiles",
     "qmaild": "nofiles",
@@ -41,11 +56,6 @@ class Accounts:
     def __getitem__(self, name: str) -> Account:
         """Return the account called `name`, one of ACCOUNT_GROUPS."""
         return self.by_name[name]
-
-
-def home_folder() -> str:
-    """Return the home: QMAIL_HOME, else /var/qmail."""
-    return os.environ.get("QMAIL_HOME") or "/var/qmail"
 
 
 def accounts_of(home: str) -> Accounts:
