@@ -24,7 +24,7 @@ FLOORS: Final = {
     "core": frozenset({"mail", "protocol", "core"}),
     "edge": frozenset({"mail", "protocol", "edge"}),
     "programs": frozenset({"mail", "protocol", "core", "edge"}),
-    "utilities": frozenset({"mail", "protocol", "core", "edge"}),
+    "utilities": frozenset({"mail", "protocol", "core", "edge", "launchers"}),
     "launchers": frozenset({"launchers"}),
 }
 """Which floors each floor may import: mail <- protocol <- core, edge <- programs, utilities."""

@@ -65,6 +65,8 @@ def install(places: Places, *, dev: bool) -> None:
     what = f"{places.checkout}[dev]" if dev else places.checkout
     print("install: installing the package and its dependencies", flush=True)
     pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input")
+    # What an earlier build left would be packed again, also modules that are no more.
+    remove(f"{places.checkout}/build")
     # A copy where the checkout is closed; else the programs run what stands in src.
     run(places, *pip, *(() if places.closed else ("-e",)), what)
     if places.closed:
@@ -74,12 +76,15 @@ def install(places: Places, *, dev: bool) -> None:
 
 def run(places: Places, *arguments: str) -> None:
     """Run the environment's interpreter."""
+    environ = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore"}
+    for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME"):
+        environ.pop(name, None)
     subprocess.run(
         (f"{places.bin_folder}/python", *arguments),
         check=True,
         timeout=PIP_SECONDS_MAX,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, "PIP_ROOT_USER_ACTION": "ignore"},
+        env=environ,
     )
 
 

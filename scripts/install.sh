@@ -5,6 +5,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 umask 022
+# The scripts share code with the package, which is not installed yet.
+PYTHONPATH=$PWD/src PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 choose() {
     for candidate in ${PYTHON:-} /usr/bin/python3.11 /usr/bin/python3 \

@@ -4,7 +4,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 
-from openness import closed_below
+from qmail.edge.openness import closed_below
 
 OPEN_BASE = "/var/lib/qmail-"
 

@@ -1,4 +1,7 @@
-"""Whether accounts other than the owner can reach a path. Any Python 3 can read this file."""
+"""Whether accounts other than the owner can reach a path.
+
+The installer uses it before anything is installed: any Python 3 must be able to read this file.
+"""
 
 import os
 import stat

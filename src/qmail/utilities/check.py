@@ -1,0 +1,59 @@
+"""qmail check: everything that is wrong with this set-up, one line each, with what to do.
+
+Ends with 0 where nothing is wrong, 1 with findings. It changes nothing.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
+from qmail.utilities.check_controls import check_controls
+from qmail.utilities.check_files import check_files, check_programs
+from qmail.utilities.check_report import Report
+from qmail.utilities.check_running import check_accounts, check_running
+
+FOUND: Final = 1
+"""Exit code where something is wrong."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Check the home that `argv` names.
+
+    Returns: 0 where nothing is wrong, 1 with findings.
+    """
+    parser = argparse.ArgumentParser(prog="qmail check", description=__doc__)
+    parser.add_argument("--home", default=home_folder(), metavar="DIR")
+    home = os.path.abspath(parser.parse_args(argv).home)
+    report = Report()
+    check_home(report, home)
+    for line in (*report.notes, *report.findings):
+        print(line)
+    if report.findings:
+        print(f"{home}: {len(report.findings)} findings")
+        return FOUND
+    print(f"{home} is in order: {', '.join(report.good)}")
+    return 0
+
+
+def check_home(report: Report, home: str) -> None:
+    """Run every check that makes sense on what is there."""
+    try:
+        accounts = accounts_of(home)
+    except FileNotFoundError:
+        report.error(f"{home} has no queue: run 'qmail init --home {home}'")
+        return
+    except (OSError, MissingAccountError) as trouble:
+        report.error(str(trouble))
+        return
+    check_accounts(report, accounts)
+    check_controls(report, home, accounts)
+    check_files(report, home, accounts)
+    check_programs(report, home, accounts)
+    check_running(report, home, accounts)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

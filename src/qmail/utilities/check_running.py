@@ -1,0 +1,170 @@
+"""The part of `qmail check` that looks at what runs: who is whom, which ports are whose."""
+
+import grp
+import os
+import pwd
+from collections.abc import Sequence
+from typing import Final
+
+from qmail.core.controls import ControlError, control_reader, load
+from qmail.core.settings import Listener, StartControls
+from qmail.edge.accounts import ACCOUNT_GROUPS, Accounts
+from qmail.edge.processes import (
+    ListeningSocket,
+    Process,
+    holder_of,
+    listening_sockets,
+    processes,
+    socket_inodes,
+)
+from qmail.utilities.check_report import Report
+
+RUNS_AS: Final = {
+    "qmail-start": "root",
+    "qmail-lspawn": "root",
+    "qmail-send": "qmails",
+    "qmail-queue": "qmailq",
+    "qmail-clean": "qmailq",
+    "qmail-rspawn": "qmailr",
+    "qmail-smtpd": "qmaild",
+}
+"""Account of each resident program (spec/programs.md 0)."""
+PORT_ROOT_ONLY_BELOW: Final = 1024
+UNPRIVILEGED: Final = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+
+
+def check_accounts(report: Report, accounts: Accounts) -> None:
+    """No account is root by another name, none is two at once, each has its group."""
+    if not accounts.separate:
+        name = _user(accounts["alias"].uid)
+        report.note(f"everything runs under one account, {name}; root gives each program its own")
+        return
+    before = len(report.findings)
+    seen: dict[int, str] = {0: "root"}
+    for name, group in ACCOUNT_GROUPS.items():
+        entry = pwd.getpwnam(name)
+        if entry.pw_uid in seen:
+            report.error(f"account {name} is {seen[entry.pw_uid]} by another name: give it a uid")
+        seen[entry.pw_uid] = name
+        if entry.pw_gid != grp.getgrnam(group).gr_gid:
+            report.error(f"account {name} is not in group {group}: run 'usermod -g {group} {name}'")
+    if len(report.findings) == before:
+        report.fine(f"{len(ACCOUNT_GROUPS)} accounts")
+
+
+def check_running(report: Report, home: str, accounts: Accounts) -> None:
+    """Compare what runs for this home with the table of accounts, and its ports with control/."""
+    ours = processes_of(home)
+    before = len(report.findings)
+    if accounts.separate and os.geteuid() != 0:
+        report.note("only root sees who runs as whom: run this as root")
+    for process in ours:
+        _check_process(report, accounts, process, ours)
+    running = any(process.program == "qmail-start" for process in ours)
+    if running:
+        for name in set(RUNS_AS) - {process.program for process in ours} - _not_needed(home):
+            report.error(f"{name} does not run: the log of qmail-start says why")
+    _check_ports(report, home, ours, running=running)
+    if running and len(report.findings) == before:
+        report.fine(f"{len(ours)} processes, each under its account")
+    elif not running:
+        report.fine("not running")
+
+
+def processes_of(home: str) -> list[Process]:
+    """List the processes of our programs that serve this home."""
+    found = list(processes(frozenset(RUNS_AS) | {"qmail-local", "qmail-remote"}))
+    pids = {process.pid for process in found if _same_folder(process.home, home)}
+    # A child that changed its account may hide its environment: its parent speaks for it.
+    for process in sorted(found, key=lambda one: one.pid):
+        if process.parent in pids:
+            pids.add(process.pid)
+    return [process for process in found if process.pid in pids]
+
+
+def _same_folder(found: str, home: str) -> bool:
+    return bool(found) and os.path.realpath(found) == os.path.realpath(home)
+
+
+def _not_needed(home: str) -> set[str]:
+    return set() if _listeners(home) else {"qmail-smtpd"}
+
+
+def _check_process(
+    report: Report, accounts: Accounts, process: Process, ours: Sequence[Process]
+) -> None:
+    name = f"{process.program} (pid {process.pid})"
+    parents = {one.pid: one.program for one in ours}
+    if parents.get(process.parent) == "qmail-lspawn":
+        # It delivers under a recipient's account, or looks one up: whoever, but not root for long.
+        return
+    account = RUNS_AS.get(process.program)
+    if account is None:
+        if 0 in process.uids:
+            report.error(f"{name} runs as root: stop it, and look at who started it")
+        return
+    wanted = accounts["alias"].uid if not accounts.separate else 0
+    if accounts.separate and account != "root":
+        wanted = accounts[account].uid
+        gid = accounts[account].gid
+        if (process.gids | process.groups) - {gid}:
+            groups = ", ".join(map(str, sorted(process.gids | process.groups)))
+            report.error(f"{name} has groups {groups} instead of {gid}: restart qmail-start")
+    if process.uids != {wanted}:
+        users = ", ".join(_user(uid) for uid in sorted(process.uids))
+        report.error(f"{name} runs as {users} instead of {_user(wanted)}: restart qmail-start")
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+# --- ports --------------------------------------------------------------------------------------
+
+
+def _listeners(home: str) -> tuple[Listener, ...]:
+    try:
+        return load(StartControls, control_reader(home)).listeners
+    except (ControlError, OSError):
+        # The check of the control files has words for this.
+        return ()
+
+
+def _check_ports(report: Report, home: str, ours: Sequence[Process], *, running: bool) -> None:
+    sockets = list(listening_sockets())
+    held = frozenset(inode for process in ours for inode in socket_inodes(process.pid))
+    for listener in _listeners(home):
+        where = f"{listener.host} port {listener.port}"
+        taken = [one for one in sockets if _collides(one, listener)]
+        strangers = [one for one in taken if one.inode not in held]
+        if running and not any(_is(one, listener) and one.inode in held for one in taken):
+            if held:
+                report.error(f"{where} is in control/listeners and not open: restart qmail-start")
+        elif not running and strangers:
+            holder = holder_of(strangers[0].inode) or "another program"
+            report.error(f"{where} is taken by {holder}: stop it, or change control/listeners")
+        if os.geteuid() != 0 and listener.port < _first_free_port():
+            report.error(
+                f"{where}: only root may open it: choose a higher one in control/listeners"
+            )
+
+
+def _collides(one: ListeningSocket, listener: Listener) -> bool:
+    wildcard = one.host in ("0.0.0.0", "::") or listener.host in ("0.0.0.0", "::")  # noqa: S104
+    same_family = (":" in one.host) == listener.is_ipv6
+    return one.port == listener.port and same_family and (wildcard or one.host == listener.host)
+
+
+def _is(one: ListeningSocket, listener: Listener) -> bool:
+    return (one.host, one.port) == (listener.host, listener.port)
+
+
+def _first_free_port() -> int:
+    try:
+        with open(UNPRIVILEGED, encoding="ascii") as file:
+            return int(file.read(16))
+    except (OSError, ValueError):
+        return PORT_ROOT_ONLY_BELOW

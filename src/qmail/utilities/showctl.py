@@ -1,0 +1,143 @@
+"""qmail-showctl: print every setting: control file, default or value, meaning.
+
+Everything is made from the fields of core.settings. Source: spec/programs.md 4.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from qmail.core.controls import (
+    ME,
+    ControlError,
+    ReadFile,
+    Setting,
+    control_reader,
+    load_one,
+    settings,
+)
+from qmail.core.delivery_plan import PATRN
+from qmail.core.fs import RealFs
+from qmail.core.places import read_split
+from qmail.core.queue_layout import find_layout
+from qmail.core.settings import PROGRAM_CONTROLS, Listener, Route
+from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.protocol.exits import Exit
+
+DELIMITER = "-"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print it all. Returns: 0, or 111 where there is no home to look at."""
+    if argv:
+        print("qmail-showctl: usage: qmail-showctl", file=sys.stderr)
+        return Exit.PERMANENT
+    home = home_folder()
+    try:
+        names = sorted(os.listdir(f"{home}/control"))
+        for line in heading(home):
+            print(line)
+    except (OSError, MissingAccountError) as trouble:
+        reason = trouble.strerror if isinstance(trouble, OSError) else str(trouble)
+        print(f"qmail-showctl: fatal: {home}: {reason}", file=sys.stderr)
+        return Exit.TEMPORARY
+    known = known_settings()
+    read_file = control_reader(home)
+    for name in sorted(known):
+        print()
+        for line in block(known[name], read_file):
+            print(line)
+    for name in names:
+        if name not in known and name != "split":
+            print(f"\n{name}: unknown; no program here reads this file.")
+    return Exit.OK
+
+
+def known_settings() -> dict[str, Setting]:
+    """Return every setting of every program, by name."""
+    return {
+        setting.name: setting for owner in PROGRAM_CONTROLS.values() for setting in settings(owner)
+    }
+
+
+def heading(home: str) -> Iterator[str]:
+    """Yield what is fixed for this home.
+
+    Raises: OSError: no queue there. MissingAccountError: an account is missing.
+    """
+    accounts = accounts_of(home)
+    yield f"qmail home: {home}."
+    yield f"user-ext delimiter: {DELIMITER}."
+    yield f"paternalism (in decimal): {PATRN}."
+    yield "spawn limit: none but concurrencylocal and concurrencyremote."
+    yield f"subdirectory split: {split_of(home)}."
+    yield f"user ids: {', '.join(map(str, user_ids(accounts)))}."
+    yield f"group ids: {accounts['alias'].gid}, {accounts['qmailq'].gid}."
+    if not accounts.separate:
+        yield "Every program runs under one account; all local mail goes to alias."
+
+
+def split_of(home: str) -> int:
+    """Return the split of the queue; for those who may not look into it what control/split says."""
+    try:
+        return find_layout(RealFs(f"{home}/queue")).split
+    except (OSError, ValueError):
+        return read_split(control_reader(home))
+
+
+def user_ids(accounts: Accounts) -> list[int]:
+    """Return the user ids in the classic order: alias, d, l, o (root), p, q, r, s."""
+    ids = [accounts[name].uid for name in ("alias", "qmaild", "qmaill")]
+    ids.append(0 if accounts.separate else accounts["alias"].uid)
+    return ids + [accounts[name].uid for name in ("qmailp", "qmailq", "qmailr", "qmails")]
+
+
+def block(setting: Setting, read_file: ReadFile) -> Iterator[str]:
+    """Yield the lines of one control file."""
+    try:
+        is_default = read_file(setting.name) is None
+        values = list(shown(load_one(setting, read_file)))
+    except ControlError as wrong:
+        yield f"{setting.name}: Oops! {wrong}."
+        return
+    except OSError as trouble:
+        yield f"{setting.name}: Oops! Trouble reading control/{setting.name}: {trouble.strerror}."
+        return
+    start = f"{setting.name}: (Default.)" if is_default else f"{setting.name}:"
+    if setting.name == "smtpgreeting":
+        values = [f"220 {value}" for value in values]
+    if setting.kind == "list":
+        yield f"{start} {setting.doc} {'Entries follow.' if values else 'There is none.'}"
+        yield from (f"Entry: {value}." for value in values)
+        return
+    unit = f" {setting.unit}" if setting.unit else ""
+    value = f"It is {values[0]}{unit}." if values else "It is not set."
+    origin = f" This is control/{ME}." if is_default and setting.default is ME and values else ""
+    yield f"{start} {setting.doc} {value}{origin}"
+
+
+def shown(value: Any) -> Iterator[str]:
+    """Yield a parsed value as people write it, one text for each entry."""
+    if isinstance(value, Mapping):
+        for key, what in value.items():
+            yield ":".join((*shown(key), *shown(what)))
+    elif isinstance(value, frozenset):
+        for entry in sorted(value):
+            yield from shown(entry)
+    elif isinstance(value, tuple):
+        for entry in value:
+            yield from shown(entry)
+    elif isinstance(value, Route):
+        yield f"{''.join(shown(value.relay))}:{value.port}"
+    elif isinstance(value, Listener):
+        host = f"[{value.host}]" if value.is_ipv6 else value.host
+        yield f"{value.service} {host}:{value.port}"
+    elif isinstance(value, bytes):
+        yield "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in value)
+    elif value is not None:
+        yield str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
