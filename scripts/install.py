@@ -42,12 +42,19 @@ def prepare(places: Places) -> None:
             os.symlink(places.venv, link)
     elif os.path.islink(link):
         os.unlink(link)
-    if stamp_of(places).get("python") == interpreter():
+    if works(places):
         return
     print(f"install: making {places.venv} with {sys.executable}", flush=True)
     command = (sys.executable, "-m", "venv", "--clear", places.venv)
     subprocess.run(command, check=True, timeout=PIP_SECONDS_MAX, stdin=subprocess.DEVNULL)
-    write_stamp(places, {"python": interpreter()})
+
+
+def works(places: Places) -> bool:
+    """Say whether the environment is there and made with the interpreter that runs this."""
+    stamp, python = stamp_of(places), f"{places.bin_folder}/python"
+    if stamp:
+        return stamp.get("python") == interpreter() and os.access(python, os.X_OK)
+    return os.access(python, os.X_OK) and os.path.samefile(python, sys.executable)
 
 
 def install(places: Places, *, dev: bool) -> None:
@@ -94,14 +101,13 @@ def interpreter() -> str:
 
 
 def stamp_of(places: Places) -> dict[str, object]:
-    """Read what the environment was made from; empty where there is none that works."""
+    """Read what the environment was made from; empty where nothing is known."""
     try:
         with open(f"{places.venv}/qmail-stamp.json", encoding="utf-8") as file:
             found = json.load(file)
     except (OSError, ValueError):
         return {}
-    works = os.access(f"{places.bin_folder}/python", os.X_OK)
-    return found if works and isinstance(found, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def write_stamp(places: Places, stamp: dict[str, object]) -> None:
