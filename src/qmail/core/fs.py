@@ -44,6 +44,10 @@ class Fs(Protocol):
         """Open a file for writing at its end, made when missing; return a descriptor."""
         ...
 
+    def reuse(self, path: str) -> int:
+        """Open an existing file for writing from its start; return a descriptor."""
+        ...
+
     def write(self, fd: int, data: bytes) -> None:
         """Write all of `data`."""
         ...
@@ -132,6 +136,10 @@ class RealFs:
         """Open a file for writing at its end, made when missing; return a descriptor."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
         return os.open(path, flags, mode, dir_fd=self._root)
+
+    def reuse(self, path: str) -> int:
+        """Open an existing file for writing from its start; return a descriptor."""
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._root)
 
     def write(self, fd: int, data: bytes) -> None:
         """Write all of `data`."""

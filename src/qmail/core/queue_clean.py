@@ -4,16 +4,24 @@
 |----------|--------------------------|---------------------------------------------------------|
 | `todo/N` | intd, then todo          | info, local and remote say all that todo says           |
 | `foop/N` | intd, then mess          | nothing but the message is left                         |
-| `done/N` | intd, then todo and mess | delivered at the first try: it never had info           |
+| `done/N` | todo, then mess          | delivered at the first try: it never had info           |
 
-`done` is ours; the other two are the original's. The envelope always goes before the message: what
-a crash leaves is then a message without envelope, which the sweep removes after 36 hours.
+`done` is ours; the other two are the original's. The files of a `done` message become spares in
+pid/, which qmail-queue writes again: that is cheaper than to free an inode and to find a new one.
+The envelope always goes before the message: what a crash leaves is then a message without envelope,
+which the sweep removes after 36 hours.
 """
 
 from typing import Final
 
 from qmail.core.fs import Fs
-from qmail.core.queue_layout import OSSIFIED_S, Layout, is_number
+from qmail.core.queue_layout import (
+    OSSIFIED_S,
+    SPARE,
+    SPARE_BYTES_MAX,
+    Layout,
+    is_number,
+)
 
 ORDER_BYTES_MIN: Final = 7
 ORDER_BYTES_MAX: Final = 100
@@ -31,13 +39,25 @@ def clean(fs: Fs, layout: Layout, order: bytes) -> bytes:
         return NONSENSE
     number = int(digits)
     if kind == b"done/":
-        # The envelope was renamed to todo/N, so there is no intd/N here.
-        return _unlink(fs, layout.todo(number), layout.mess(number))
+        return _spare(fs, layout, number)
     if kind == b"foop/":
         return _unlink(fs, layout.intd(number), layout.mess(number))
     if kind == b"todo/":
         return _unlink(fs, layout.intd(number), layout.todo(number))
     return NONSENSE
+
+
+def _spare(fs: Fs, layout: Layout, number: int) -> bytes:
+    mess = layout.mess(number)
+    found = fs.info(mess)
+    if found is None or found.size > SPARE_BYTES_MAX:
+        return _unlink(fs, layout.todo(number), mess)
+    try:
+        fs.rename(layout.todo(number), f"pid/{SPARE}{number}.todo")
+        fs.rename(mess, f"pid/{SPARE}{number}")
+    except OSError:
+        return _unlink(fs, layout.todo(number), mess)
+    return DONE
 
 
 def _unlink(fs: Fs, *paths: str) -> bytes:

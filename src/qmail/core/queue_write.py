@@ -3,11 +3,13 @@
 The original syncs the files and not the folders, so that a power cut just after exit 0 can lose an
 accepted message. Here a message is accepted in two rounds that all waiting messages share:
 
-    round 1: mess/N and intd/N are written      sync      then intd/N becomes todo/N
-    round 2: the name todo/N exists             sync      then the message is accepted
+    round 1: mess/N and the envelope are written   sync   then the envelope becomes todo/N
+    round 2: the name todo/N exists                sync   then the message is accepted
 
 One sync is the first round of the messages that came during the last one and the second round of
 those before. todo/N appears only after all of mess/N is on disk: no half message is ever seen.
+
+A new message is written into the files of a finished one where there are any (core/spares.py).
 """
 
 from collections.abc import Callable, Iterable
@@ -19,6 +21,7 @@ from qmail.core.clock import Clock
 from qmail.core.dates import mail_date
 from qmail.core.fs import Fs
 from qmail.core.queue_layout import Layout, numbered, numbered_split
+from qmail.core.spares import File, Spares
 from qmail.mail import BadEnvelopeError, Envelope
 from qmail.protocol.exits import QueueExit
 
@@ -48,12 +51,14 @@ class Draft:
 
     number: int
     mess_fd: int
+    old_size: int
     uid: int
     qp: int
     birth: int
-    size: int
+    size: int = 0
     owner: object = None
     envelope: bytes = b""
+    envelope_path: str = ""
     state: DraftState = DraftState.OPEN
     trouble: str = ""
 
@@ -69,7 +74,9 @@ class Round:
 class QueueWriter:
     """The only writer of pid, mess, intd and todo."""
 
-    def __init__(self, fs: Fs, clock: Clock, layout: Layout, unique: int) -> None:
+    def __init__(
+        self, fs: Fs, clock: Clock, layout: Layout, unique: int, spares: Spares | None = None
+    ) -> None:
         self._fs = fs
         self._clock = clock
         self._layout = layout
@@ -78,6 +85,7 @@ class QueueWriter:
         self._written: list[Draft] = []
         self._named: list[Draft] = []
         self._foreign: set[int] = set()
+        self._spares = spares
 
     @property
     def has_work(self) -> bool:
@@ -117,35 +125,41 @@ class QueueWriter:
         birth = int(self._clock.now())
         received = b"Received: (qmail %d invoked %b); %b\n" % (qp, who, mail_date(birth))
         try:
-            path, fd, number = self._allocate(birth)
+            file = self._allocate(birth)
         except OSError as trouble:
             raise QueueError(QueueExit.NO_PID, f"pid: {trouble}") from trouble
-        draft = Draft(number, fd, uid, qp, birth, 0)
+        draft = Draft(file.number, file.fd, file.size, uid, qp, birth)
         try:
-            self._fs.rename(path, self._layout.mess(number))
+            self._fs.rename(file.path, self._layout.mess(file.number))
         except OSError as trouble:
-            self._forget(draft, path)
+            self._forget(draft, file.path)
             raise QueueError(QueueExit.NO_MESS, f"mess: {trouble}") from trouble
         self.write(draft, received)
         return draft
 
-    def _allocate(self, birth: int) -> tuple[str, int, int]:
-        taken: list[tuple[str, int]] = []
+    def _allocate(self, birth: int) -> File:
+        taken: list[File] = []
         try:
             for _ in range(FOREIGN_TRIES):
-                self._sequence += 1
-                path = f"pid/{self._unique}.{birth}.{self._sequence}"
-                fd = self._fs.create(path)
-                number = self._fs.info_of(fd).inode
-                if number not in self._foreign:
-                    return path, fd, number
+                file = self._open_file(birth)
+                if file.number not in self._foreign:
+                    return file
                 # Keep it until another inode is found, or the same one would come again.
-                taken.append((path, fd))
+                taken.append(file)
         finally:
-            for path, fd in taken:
-                self._fs.close(fd)
-                self._fs.unlink(path)
+            for file in taken:
+                self._fs.close(file.fd)
+                self._fs.unlink(file.path)
         raise OSError(17, "every free inode number is a message restored from elsewhere")
+
+    def _open_file(self, birth: int) -> File:
+        spare = self._spares.take() if self._spares else None
+        if spare is not None:
+            return spare
+        self._sequence += 1
+        path = f"pid/{self._unique}.{birth}.{self._sequence}"
+        fd = self._fs.create(path)
+        return File(path, fd, self._fs.info_of(fd).inode, 0)
 
     def write(self, draft: Draft, data: bytes) -> None:
         """Add bytes to the message.
@@ -170,24 +184,33 @@ class QueueWriter:
             self.give_up(draft)
             code = QueueExit.ADDRESS_TOO_LONG if wrong.too_long else QueueExit.BAD_ENVELOPE
             raise QueueError(code, str(wrong)) from wrong
-        path = self._layout.intd(draft.number)
+        records = b"u%d\0p%d\0" % (draft.uid, draft.qp) + packed[:-1]
         try:
-            fd = self._create_intd(path)
+            if draft.size < draft.old_size:
+                self._fs.truncate(draft.mess_fd, draft.size)
+            draft.envelope_path = self._write_envelope(draft, records)
         except OSError as trouble:
             self.give_up(draft)
-            raise QueueError(QueueExit.NO_INTD, f"intd: {trouble}") from trouble
-        try:
-            self._fs.write(fd, b"u%d\0p%d\0" % (draft.uid, draft.qp) + packed[:-1])
-        except OSError as trouble:
-            self._fs.close(fd)
-            self.give_up(draft)
-            raise QueueError(QueueExit.WRITE_ERROR, f"intd: {trouble}") from trouble
-        self._fs.close(fd)
+            raise QueueError(QueueExit.WRITE_ERROR, f"envelope: {trouble}") from trouble
         self._fs.close(draft.mess_fd)
         draft.mess_fd = -1
         draft.envelope = packed
         draft.state = DraftState.WRITTEN
         self._written.append(draft)
+
+    def _write_envelope(self, draft: Draft, records: bytes) -> str:
+        file = self._spares.take() if self._spares else None
+        if file is None:
+            path = self._layout.intd(draft.number)
+            file = File(path, self._create_intd(path), 0, 0)
+        draft.envelope_path = file.path
+        try:
+            self._fs.write(file.fd, records)
+            if len(records) < file.size:
+                self._fs.truncate(file.fd, len(records))
+        finally:
+            self._fs.close(file.fd)
+        return file.path
 
     def _create_intd(self, path: str) -> int:
         try:
@@ -206,18 +229,22 @@ class QueueWriter:
         written, named = self._written, self._named
         self._written, self._named = [], []
         outcome = Round()
+        if self._spares:
+            self._spares.look()
         try:
             self._fs.sync()
         except OSError as trouble:
             for draft in written + named:
                 self._fail(draft, f"sync: {trouble}", outcome)
             return outcome
+        if self._spares:
+            self._spares.synced()
         for draft in named:
             draft.state = DraftState.ENDED
         outcome.accepted = named
         for draft in written:
             try:
-                self._fs.rename(self._layout.intd(draft.number), self._layout.todo(draft.number))
+                self._fs.rename(draft.envelope_path, self._layout.todo(draft.number))
             except OSError as trouble:
                 self._fail(draft, f"todo: {trouble}", outcome)
                 continue
@@ -237,7 +264,8 @@ class QueueWriter:
         layout, number = self._layout, draft.number
         draft.state = DraftState.ENDED
         # The envelope first: a message without envelope is S2, which recovery knows.
-        self._forget(draft, layout.todo(number), layout.intd(number), layout.mess(number))
+        envelope = draft.envelope_path or layout.intd(number)
+        self._forget(draft, layout.todo(number), envelope, layout.mess(number))
 
     def _forget(self, draft: Draft, *paths: str) -> None:
         if draft.mess_fd >= 0:

@@ -12,6 +12,7 @@ from qmail.core.fs import RealFs
 from qmail.core.queue_desk import Caller, Desk
 from qmail.core.queue_layout import find_layout
 from qmail.core.queue_write import QueueWriter
+from qmail.core.spares import Spares
 from qmail.edge.accounts import Accounts
 from qmail.edge.log import complain
 from qmail.edge.station import Door, Listener, Station, call_door, inherited_door
@@ -22,6 +23,8 @@ from qmail.protocol.netstring import FrameError, pack
 HELLO: Final = pack(b"H")
 CALL_AGAIN_S: Final = 1.0
 EXPIRE_EVERY_S: Final = 600.0
+IDLE_S: Final = 10.0
+"""After this long without a message the spares go: they hold what was delivered last."""
 
 
 def who_is(accounts: Accounts, uid: int) -> bytes:
@@ -39,7 +42,8 @@ class QueueService:
 
     def __init__(self, home: str, accounts: Accounts) -> None:
         fs = RealFs(f"{home}/queue")
-        writer = QueueWriter(fs, REAL_CLOCK, find_layout(fs), os.getpid())
+        self._spares = Spares(fs)
+        writer = QueueWriter(fs, REAL_CLOCK, find_layout(fs), os.getpid(), self._spares)
         for number in writer.recover():
             complain("qmail-queue", f"removed the envelope of message {number}, which is gone")
         self._home = home
@@ -53,6 +57,7 @@ class QueueService:
         self._send: Door | None = None
         self._call_again = 0.0
         self._expire_at = 0.0
+        self._idle_at = time.monotonic() + IDLE_S
         self._ending = False
         Listener(self._station, inherited_door(home, "queue"), self._on_call)
         self._station.on_signal(signal.SIGTERM, self._on_term)
@@ -104,16 +109,28 @@ class QueueService:
         self._call_send()
         while not self._ending or self._desk.has_work:
             # With a commit outstanding only look what else is there; it joins the next commit.
-            wait_s = 0 if self._desk.has_work else CALL_AGAIN_S if self._send is None else 60.0
-            self._station.turn(wait_s)
+            self._station.turn(0 if self._desk.has_work else self._wait_s())
             if self._desk.has_work:
+                self._idle_at = time.monotonic() + IDLE_S
                 notices = self._desk.commit()
                 if notices:
                     self._tell(notices)
-            elif self._send is None:
-                self._call_send()
+            else:
+                self._rest()
             self._answer_all()
         return Exit.OK
+
+    def _wait_s(self) -> float:
+        if self._send is None:
+            return CALL_AGAIN_S
+        return IDLE_S if self._idle_at else 60.0
+
+    def _rest(self) -> None:
+        if self._send is None:
+            self._call_send()
+        if self._idle_at and time.monotonic() >= self._idle_at:
+            # Once more after the last removal: qmail-clean may be behind.
+            self._idle_at = time.monotonic() + IDLE_S if self._spares.drop() else 0.0
 
     def _answer_all(self) -> None:
         for door, caller in list(self._callers.items()):
