@@ -1,0 +1,198 @@
+"""Maildir delivery in two steps with a sync after each, so that many messages share the syncs.
+
+    prepare   tmp/NAME is created and written
+    (sync)    its bytes are on disk
+    publish   it gets its name in new/: a reader never sees half a message, whatever happens
+    (sync)    the name is on disk: only now is the delivery a success
+
+`GroupCommit` runs this as a pipeline: the sync that puts one batch's bytes on disk puts the names
+of the batch before it there as well. A failed sync is final for its files: they are taken back, and
+the retry writes new ones. Source: spec/delivery.md 9, design "Durability".
+"""
+
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from qmail.core.fs import Fs
+
+HOST_BYTES_MAX: Final = 63
+TMP: Final = "tmp/"
+NEW: Final = "new/"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One maildir: a disk rooted in it, and which file system that is (they are synced once)."""
+
+    fs: Fs
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One file of a message, in tmp/ or new/ of its maildir."""
+
+    folder: Folder
+    name: str
+
+
+class NameMaker:
+    """Makes file names that no other delivery makes: time, pid and counter are not trusted alone.
+
+    Pids repeat, containers share a host name, clocks step: so each process adds a random part.
+    """
+
+    __slots__ = ("_count", "_end", "_middle")
+
+    def __init__(self, host: str, *, pid: int, random: bytes) -> None:
+        safe_host = host[:HOST_BYTES_MAX].replace("/", "\\057").replace(":", "\\072")
+        self._count = itertools.count(1)
+        self._middle = f"P{pid}R{random.hex()}Q"
+        self._end = "." + (safe_host or "localhost")
+
+    @classmethod
+    def of_this_process(cls) -> "NameMaker":
+        """Make one for the running process; after a fork the child makes its own."""
+        return cls(os.uname().nodename, pid=os.getpid(), random=os.urandom(6))
+
+    def next(self, now_ns: int | None = None) -> str:
+        """Return the next name; `now_ns` is nanoseconds since 1970."""
+        seconds, fraction = divmod(time.time_ns() if now_ns is None else now_ns, 1_000_000_000)
+        micros = fraction // 1000
+        return f"{seconds}.M{micros}{self._middle}{next(self._count)}{self._end}"
+
+
+def prepare(copy: Copy, head: bytes, rest: Iterable[bytes] = ()) -> None:
+    """Write tmp/NAME: `head`, then the parts of `rest`. Nothing stays behind on failure.
+
+    Raises: OSError: no maildir there, name taken, disk full, or the message can't be read.
+    """
+    fs, path = copy.folder.fs, TMP + copy.name
+    fd = fs.create(path)
+    try:
+        try:
+            fs.write(fd, head)
+            for part in rest:
+                fs.write(fd, part)
+        finally:
+            fs.close(fd)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            fs.unlink(path)
+        raise
+
+
+def publish(copy: Copy) -> None:
+    """Give the file its name in new/. Its bytes must be on disk.
+
+    Raises: OSError.
+    """
+    copy.folder.fs.rename(TMP + copy.name, NEW + copy.name)
+
+
+def take_back(copy: Copy, where: str) -> None:
+    """Remove a file whose sync failed from `where`; a reader may have been quicker."""
+    with contextlib.suppress(OSError):
+        copy.folder.fs.unlink(where + copy.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The end of one ticket: on disk where `trouble` is None."""
+
+    ticket: int
+    trouble: OSError | None
+
+
+class GroupCommit:
+    """Carries prepared deliveries to disk, all that are waiting at once."""
+
+    def __init__(self) -> None:
+        self._written: list[tuple[int, Sequence[Copy]]] = []
+        self._named: list[tuple[int, Sequence[Copy]]] = []
+
+    @property
+    def is_idle(self) -> bool:
+        """True when every ticket is settled."""
+        return not self._written and not self._named
+
+    def add(self, ticket: int, copies: Sequence[Copy]) -> None:
+        """Take over the prepared files of one delivery."""
+        self._written.append((ticket, copies))
+
+    def step(self) -> list[Settled]:
+        """Sync once; then the written get their names, and the named are done.
+
+        Returns: the tickets that are settled now.
+        """
+        written, named = self._written, self._named
+        self._written, self._named = [], []
+        broken = _sync_all([*written, *named])
+        settled = []
+        for ticket, copies in named:
+            trouble = _first_trouble(copies, broken) if broken else None
+            if trouble is not None:
+                _take_back_all(copies, NEW)
+            settled.append(Settled(ticket, trouble))
+        for ticket, copies in written:
+            trouble = _first_trouble(copies, broken) if broken else None
+            trouble = trouble or _publish_all(copies)
+            if trouble is None:
+                self._named.append((ticket, copies))
+            else:
+                _take_back_all(copies, TMP)
+                _take_back_all(copies, NEW)
+                settled.append(Settled(ticket, trouble))
+        return settled
+
+
+def _sync_all(waiting: list[tuple[int, Sequence[Copy]]]) -> dict[int, OSError]:
+    """Sync every file system once. Returns: those that failed."""
+    disks = {copy.folder.device: copy.folder.fs for _, copies in waiting for copy in copies}
+    broken = {}
+    for device, fs in disks.items():
+        try:
+            fs.sync()
+        except OSError as trouble:
+            broken[device] = trouble
+    return broken
+
+
+def _first_trouble(copies: Sequence[Copy], broken: dict[int, OSError]) -> OSError | None:
+    for copy in copies:
+        if copy.folder.device in broken:
+            return broken[copy.folder.device]
+    return None
+
+
+def _publish_all(copies: Sequence[Copy]) -> OSError | None:
+    for copy in copies:
+        try:
+            publish(copy)
+        except OSError as trouble:
+            return trouble
+    return None
+
+
+def _take_back_all(copies: Sequence[Copy], where: str) -> None:
+    for copy in copies:
+        take_back(copy, where)
+
+
+def deliver(copy: Copy, head: bytes, rest: Iterable[bytes] = ()) -> None:
+    """Deliver one message, alone: all steps, both syncs.
+
+    Raises: OSError: it is not delivered, and nothing of it is left.
+    """
+    commit = GroupCommit()
+    prepare(copy, head, rest)
+    commit.add(0, (copy,))
+    while not commit.is_idle:
+        for settled in commit.step():
+            if settled.trouble is not None:
+                raise settled.trouble

@@ -1,0 +1,85 @@
+"""Delivery to an mbox file: append under a lock, quote, sync, undo on trouble (spec/delivery.md 8).
+
+Not safe over NFS, and a power cut can leave half a message: that is the format; a maildir is both.
+"""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from qmail.core.fs import Fs
+
+LOCK_S_MAX: Final = 30.0
+HELD_BYTES_MAX: Final = 65536
+"""A line that starts with more `>` than this is never quoted."""
+_FROM_LINE: Final = re.compile(rb"^(>*From )", re.MULTILINE)
+_START_OF_FROM: Final = re.compile(rb">*(?:F(?:r(?:om?)?)?)?\Z")
+
+Lock = Callable[[int], None]
+"""Locks an open file against other writers, or raises OSError (TimeoutError after LOCK_S_MAX)."""
+
+
+def deliver(fs: Fs, name: str, *, head: bytes, parts: Iterable[bytes], lock: Lock) -> None:
+    """Append one message to the file `name` of the folder that `fs` is rooted in.
+
+    `head`: the From_ line and the fields above the message. Without a lock nothing is written
+    (spec/oddities.md 7).
+    Raises: OSError: not delivered; the file is as it was.
+    """
+    fd = fs.open_append(name)
+    try:
+        lock(fd)
+        size_before = fs.info_of(fd).size
+        try:
+            fs.write(fd, head)
+            for part in quoted(parts):
+                fs.write(fd, part)
+            fs.fsync(fd)
+            if size_before == 0:
+                # It may be new: then its name has to reach the disk as well.
+                fs.sync()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                fs.truncate(fd, size_before)
+            raise
+    finally:
+        # The lock ends here. What close says comes after fsync: it can't lose anything any more.
+        with contextlib.suppress(OSError):
+            fs.close(fd)
+
+
+def quoted(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the message with `>` before each line that is `>*From `, and an empty line at its end.
+
+    The parts may be cut anywhere.
+    """
+    at_line_start = True
+    held = b""
+    last = b"\n"
+    for part in parts:
+        text = held + part
+        # The beginning of a line that may turn out to be a From line waits for the next part.
+        start = text.rfind(b"\n") + 1
+        is_start = start > 0 or at_line_start
+        held = text[start:] if is_start and _START_OF_FROM.match(text, start) else b""
+        if len(held) > HELD_BYTES_MAX:
+            held = b""
+        text = text[: len(text) - len(held)]
+        if text:
+            yield _quote(text, at_line_start)
+            at_line_start = text.endswith(b"\n")
+            last = text[-1:]
+    if held:
+        yield held
+        last = held[-1:]
+    yield b"\n" if last == b"\n" else b"\n\n"
+
+
+def _quote(text: bytes, at_line_start: bool) -> bytes:
+    if b"From " not in text:
+        return text
+    if at_line_start:
+        return _FROM_LINE.sub(rb">\1", text)
+    head, lf, tail = text.partition(b"\n")
+    return head + lf + _FROM_LINE.sub(rb">\1", tail)

@@ -1,0 +1,201 @@
+"""The quick way of a resident qmail-local: all maildir deliveries of a turn, with shared syncs.
+
+What a `.qmail` file asks for beyond maildirs is handed back, for `core.delivery` in a process of
+its own. Files of the recipient are looked at once a turn: a turn is one moment.
+"""
+
+import errno
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from qmail.core.delivery import LOOP
+from qmail.core.delivery_plan import StoppedError, disk_trouble, find_plan, open_home, reason_of
+from qmail.core.dotqmail import Maildir
+from qmail.core.fs import RealFs
+from qmail.core.local_environment import delivered_to, return_path
+from qmail.core.maildir import Copy, Folder, GroupCommit, NameMaker, prepare, take_back
+from qmail.core.message_source import FIRST_BYTES, FileSource, header_has, rest_of
+from qmail.protocol.exits import Exit
+from qmail.protocol.local_door import Target, Task
+from qmail.protocol.local_exits import local_report
+from qmail.protocol.netstring import FrameError
+
+FOLDERS_MAX: Final = 64
+"""So many maildirs are kept open between turns."""
+TARGETS_MAX: Final = 1000
+MAILDIRS_MAX: Final = 16
+"""A `.qmail` with more maildir lines than this goes the slow way."""
+
+Reports = list[tuple[int, bytes]]
+"""Serial of a task, and its report."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """An open maildir, and which folder it was when it was opened."""
+
+    fs: RealFs
+    identity: tuple[int, int]
+
+
+class Folders:
+    """The maildirs in use, kept open from turn to turn as long as their names mean the same."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, _Kept] = {}
+
+    def open(self, path: bytes) -> Folder:
+        """Return the maildir at `path`, an absolute path.
+
+        Raises: OSError: it is missing, or its parts are on different file systems.
+        """
+        found = os.stat(path)
+        identity = (found.st_dev, found.st_ino)
+        kept = self._kept.get(path)
+        if kept is None or kept.identity != identity:
+            self._forget(path)
+            for part in (b"/tmp", b"/new"):
+                if os.stat(path + part).st_dev != found.st_dev:
+                    # One sync could not put both on disk, and rename would not work either.
+                    raise OSError(errno.EXDEV, "tmp and new are on another disk")
+            kept = self._kept[path] = _Kept(RealFs(os.fsdecode(path)), identity)
+        return Folder(kept.fs, found.st_dev)
+
+    def trim(self) -> None:
+        """Close what is too much. Only while no delivery is under way."""
+        if len(self._kept) > FOLDERS_MAX:
+            for path in list(self._kept):
+                self._forget(path)
+
+    def _forget(self, path: bytes) -> None:
+        kept = self._kept.pop(path, None)
+        if kept is not None:
+            kept.fs.release()
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """A target all of whose lines are maildirs: what is ready for each of its messages."""
+
+    trace: bytes
+    folders: tuple[tuple[bytes, Folder], ...]
+    report: bytes
+
+
+_Answer = _Route | bytes | None
+"""What a target means this turn: maildirs, a report at once, or (None) the slow way."""
+
+
+class QuickDelivery:
+    """Takes tasks, writes their maildir files, and reports when they are on disk."""
+
+    def __init__(self, default_delivery: bytes) -> None:
+        self._default_delivery = default_delivery
+        self._names = NameMaker.of_this_process()
+        self._folders = Folders()
+        self._commit = GroupCommit()
+        self._targets: dict[bytes, Target] = {}
+        self._what: dict[int, bytes] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """True when no delivery waits for a sync."""
+        return self._commit.is_idle
+
+    def begin(self, tasks: Iterable[tuple[Task, int]]) -> tuple[Reports, list[tuple[Task, int]]]:
+        """Write the files of all tasks; each comes with its message, open for reading.
+
+        Returns: what can be reported at once, and the tasks that need the slow way.
+        """
+        reports: Reports = []
+        slow: list[tuple[Task, int]] = []
+        answers: dict[bytes, _Answer] = {}
+        if self._commit.is_idle:
+            self._folders.trim()
+        for task, fd in tasks:
+            packed = task.target
+            if packed not in answers:
+                answers[packed] = self._ask(packed)
+            answer = answers[packed]
+            if answer is None:
+                slow.append((task, fd))
+                continue
+            report = answer if isinstance(answer, bytes) else self._write(task, fd, answer)
+            if report is not None:
+                reports.append((task.serial, report))
+        return reports, slow
+
+    def step(self) -> Reports:
+        """Sync once. Returns: the reports of what is settled by that."""
+        reports = []
+        for settled in self._commit.step():
+            report = self._what.pop(settled.ticket)
+            if settled.trouble is not None:
+                report = local_report(Exit.TEMPORARY, disk_trouble(b"maildir", settled.trouble))
+            reports.append((settled.ticket, report))
+        return reports
+
+    def _ask(self, packed: bytes) -> _Answer:
+        target = self._targets.get(packed)
+        try:
+            if target is None:
+                target = Target.unpack(packed)
+                if len(self._targets) >= TARGETS_MAX:
+                    self._targets.clear()
+                self._targets[packed] = target
+            return self._route(target)
+        except StoppedError as stopped:
+            return local_report(stopped.code, stopped.text)
+        except OSError as trouble:
+            return local_report(Exit.TEMPORARY, disk_trouble(b"maildir", trouble))
+        except (FrameError, ValueError):
+            return local_report(Exit.TEMPORARY, b"Bad address or file name. (#4.3.5)\n")
+
+    def _route(self, target: Target) -> _Route | None:
+        home = open_home(target.home)
+        try:
+            plan = find_plan(home, target, self._default_delivery)
+        finally:
+            os.close(home)
+        paths = [line.path for line in plan.instructions if isinstance(line, Maildir)]
+        if len(paths) < len(plan.instructions) or len(paths) > MAILDIRS_MAX:
+            return None
+        folders = []
+        for path in paths:
+            try:
+                folders.append((path, self._folders.open(os.path.join(target.home, path))))
+            except OSError as trouble:
+                raise StoppedError(Exit.TEMPORARY, disk_trouble(path, trouble)) from None
+        report = local_report(Exit.OK, b"did %d+0+0\n" % len(folders))
+        return _Route(delivered_to(target), tuple(folders), report)
+
+    def _write(self, task: Task, fd: int, route: _Route) -> bytes | None:
+        """Write one message to all its maildirs. Returns: None, or a report at once."""
+        source = FileSource(fd)
+        try:
+            first = source.read(0, FIRST_BYTES)
+            if header_has(route.trace, first, source):
+                return local_report(Exit.PERMANENT, LOOP)
+        except OSError as trouble:
+            text = b"Unable to read message: " + reason_of(trouble) + b". (#4.3.0)\n"
+            return local_report(Exit.TEMPORARY, text)
+        head = return_path(task.sender) + route.trace + first
+        copies: list[Copy] = []
+        for path, folder in route.folders:
+            copy = Copy(folder, self._names.next())
+            try:
+                prepare(
+                    copy, head, rest_of(source, FIRST_BYTES) if len(first) == FIRST_BYTES else ()
+                )
+            except OSError as trouble:
+                for made in copies:
+                    take_back(made, "tmp/")
+                return local_report(Exit.TEMPORARY, disk_trouble(path, trouble))
+            copies.append(copy)
+        if not copies:
+            return route.report
+        self._what[task.serial] = route.report
+        self._commit.add(task.serial, copies)
+        return None

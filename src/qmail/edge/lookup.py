@@ -1,0 +1,122 @@
+"""qmail-lspawn's helper under qmailp: it looks local parts up, since that may block or crash."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Final
+
+from qmail.edge.offspring import fork_child
+from qmail.edge.station import Door, Station
+from qmail.protocol.local_door import LOCAL_FRAME_MAX, Answer
+from qmail.protocol.netstring import FrameError, FrameReader, pack
+
+ANSWER_S_MAX: Final = 60.0
+"""A helper that is silent for so long while asked is killed; the mail is put off."""
+START_AGAIN_S: Final = 1.0
+
+Find = Callable[[bytes], Answer]
+
+
+def serve_lookups(sock: socket.socket, find: Find) -> int:
+    """Answer until the parent hangs up: the whole life of the helper."""
+    reader = FrameReader(LOCAL_FRAME_MAX)
+    while data := sock.recv(65536):
+        # No limit on this wait: the parent's end closes with the parent.
+        answers = [find(local).pack() for local in reader.feed(data)]
+        sock.sendall(b"".join(answers))
+    return 0
+
+
+class Lookup:
+    """Asks the helper, and starts it when there is none."""
+
+    def __init__(
+        self,
+        station: Station,
+        account: tuple[int, int],
+        find: Find,
+        on_answer: Callable[[bytes, Answer | None], None],
+    ) -> None:
+        self._station = station
+        self._account = account
+        self._find = find
+        self._on_answer = on_answer
+        self._door: Door | None = None
+        self._pid = 0
+        self._started_at = -START_AGAIN_S
+        self._asked: dict[bytes, float] = {}
+
+    def ask(self, local: bytes) -> None:
+        """Ask who controls `local`; the answer comes to `on_answer`, None where the helper died."""
+        if local in self._asked:
+            return
+        door = self._door or self._start()
+        if door is None:
+            self._on_answer(local, None)
+            return
+        self._asked[local] = time.monotonic()
+        door.send(pack(local))
+
+    def flush(self) -> None:
+        """Send what was asked in this turn."""
+        if self._door is not None:
+            self._door.flush()
+
+    def tick(self, now: float) -> None:
+        """Kill a helper that does not answer; `now` is monotonic."""
+        # Dictionaries keep their order: the first is the oldest.
+        for asked_at in self._asked.values():
+            if now > asked_at + ANSWER_S_MAX:
+                self._kill()
+            return
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while an answer is due."""
+        return bool(self._asked)
+
+    def reaped(self, pid: int) -> bool:
+        """Note that the child `pid` has ended. Returns whether it was the helper."""
+        if pid != self._pid:
+            return False
+        self._pid = 0
+        return True
+
+    def close(self) -> None:
+        """Let the helper end."""
+        if self._door is not None:
+            self._door.close()
+
+    def _start(self) -> Door | None:
+        now = time.monotonic()
+        if now < self._started_at + START_AGAIN_S:
+            return None
+        self._started_at = now
+        find = self._find
+        try:
+            self._pid, sock = fork_child(*self._account, lambda sock: serve_lookups(sock, find))
+        except OSError:
+            return None
+        self._door = Door(self._station, sock, LOCAL_FRAME_MAX, self._on_frames, self._on_close)
+        return self._door
+
+    def _on_frames(self, _door: Door, payloads: list[bytes]) -> None:
+        for payload in payloads:
+            answer = Answer.unpack(payload)
+            if self._asked.pop(answer.local, None) is None:
+                raise FrameError("an answer that nobody asked for")
+            self._on_answer(answer.local, answer)
+
+    def _on_close(self, _door: Door) -> None:
+        self._door = None
+        asked, self._asked = self._asked, {}
+        for local in asked:
+            self._on_answer(local, None)
+
+    def _kill(self) -> None:
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+        if self._door is not None:
+            self._door.close()

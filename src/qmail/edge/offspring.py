@@ -1,0 +1,79 @@
+"""Forks a child of qmail-lspawn that gives up root and keeps nothing but one socket.
+
+The child is not started anew: its program is in memory already, so it works at once. The kernel
+lets nobody of the new account look into it, because its user has changed and it was not exec'ed.
+"""
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+from qmail.edge.accounts import become
+
+CHANNEL_FD: Final = 3
+_FD_END: Final = 1 << 20
+_IGNORED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
+
+ChildMain = Callable[[socket.socket], int]
+
+
+def fork_child(uid: int, gid: int, main: ChildMain) -> tuple[int, socket.socket]:
+    """Fork a child that becomes `uid` and runs `main` with its end of a socket pair.
+
+    Returns: its process id, and our end.
+    Raises: OSError: no process or no descriptors left.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        pid = os.fork()
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
+    if pid == 0:
+        _be_child((uid, gid), main, theirs)
+    theirs.close()
+    return pid, ours
+
+
+def _be_child(account: tuple[int, int], main: ChildMain, channel: socket.socket) -> NoReturn:
+    # Whatever goes wrong here: who waits for a report gets a temporary failure.
+    code = 111
+    try:
+        sock = _keep_only(channel)
+        os.setsid()
+        become(*account)
+        os.umask(0o077)
+        os.chdir("/")
+        code = main(sock)
+    finally:
+        os._exit(code)
+
+
+def _keep_only(channel: socket.socket) -> socket.socket:
+    """Close every descriptor but `channel`; only the parent says when to end, no signal does."""
+    signal.set_wakeup_fd(-1)
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    null = os.open("/dev/null", os.O_RDWR)
+    os.dup2(channel.detach(), CHANNEL_FD, inheritable=False)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.closerange(CHANNEL_FD + 1, _FD_END)
+    return socket.socket(fileno=CHANNEL_FD)
+
+
+def close_all(fds: list[int]) -> None:
+    """Close descriptors; neighbours, which they mostly are, with one call."""
+    fds.sort()
+    first = last = fds[0] if fds else 0
+    for fd in fds[1:]:
+        if fd != last + 1:
+            os.closerange(first, last + 1)
+            first = fd
+        last = fd
+    if fds:
+        os.closerange(first, last + 1)

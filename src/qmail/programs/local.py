@@ -1,0 +1,59 @@
+"""qmail-local: one local delivery, with the classic interface. Runs as the recipient.
+
+    qmail-local [-nN] user homedir local dash ext domain sender defaultdelivery
+
+The message is descriptor 0, the report goes to 1. With -n it only shows what it would do. The
+resident one lives in qmail-lspawn's children and uses the same rules. Source: spec/delivery.md 3.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+from qmail.core.delivery import Delivery, deliver_one, show_plan
+from qmail.core.delivery_plan import StoppedError, open_home
+from qmail.core.mbox import LOCK_S_MAX
+from qmail.core.message_source import FileSource
+from qmail.edge.home import home_folder
+from qmail.edge.local_hands import LocalHands
+from qmail.protocol.exits import Exit
+from qmail.protocol.local_door import Target
+from qmail.protocol.options import OptionError, split_options
+
+USAGE = (
+    "qmail-local: usage: qmail-local [ -nN ]"
+    " user homedir local dash ext domain sender defaultdelivery"
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    os.umask(0o077)
+    try:
+        options, words = split_options(argv, "nN")
+    except OptionError as wrong:
+        print(f"qmail-local: {wrong}\n{USAGE}", file=sys.stderr)
+        return Exit.PERMANENT
+    if len(words) != 8 or not words[1].startswith("/"):
+        print(USAGE, file=sys.stderr)
+        return Exit.PERMANENT
+    is_dry = bool(options) and options[-1][0] == "n"
+    user, home, local, dash, ext, domain, sender, default = map(os.fsencode, words)
+    hands = LocalHands(home_folder(), os.environ, LOCK_S_MAX)
+    try:
+        folder = open_home(home, sticky_is_fine=is_dry)
+    except StoppedError as stopped:
+        hands.say(stopped.text)
+        return stopped.code
+    os.fchdir(folder)
+    delivery = Delivery(
+        target=Target(user, home, local, dash, ext, domain),
+        sender=sender,
+        home=folder,
+        source=FileSource(0),
+        default_delivery=default,
+        now_s=int(time.time()),
+        inherited=os.environb,
+    )
+    return show_plan(delivery, hands.say) if is_dry else deliver_one(delivery, hands)

@@ -1,0 +1,319 @@
+"""qmail-lspawn: local deliveries, each under its recipient's uid. Runs as root.
+
+The only resident program besides qmail-start that is root, so it does little: frames in from
+qmail-send at run/lspawn, the address asked of a helper under qmailp, the message opened and handed
+to a resident qmail-local of the recipient, the report passed back. It reads no file of a user.
+Source: spec/delivery.md 2 and 10.
+"""
+
+import contextlib
+import gc
+import os
+import re
+import resource
+import signal
+import socket
+import stat
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from qmail.core.delivery import Delivery, deliver_one
+from qmail.core.delivery_plan import StoppedError, open_home
+from qmail.core.mbox import LOCK_S_MAX
+from qmail.core.message_source import FileSource
+from qmail.core.quick_delivery import QuickDelivery
+from qmail.core.users import answer_for, sole_owner
+from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.local_hands import LocalHands
+from qmail.edge.log import complain
+from qmail.edge.lookup import Lookup
+from qmail.edge.passwd import Machine
+from qmail.edge.residents import Errand, Residents
+from qmail.edge.station import Door, Listener, Station, inherited_door
+from qmail.edge.task_server import TaskServer
+from qmail.protocol.doors import JOB_FRAME_MAX, Job, Report
+from qmail.protocol.exits import Exit
+from qmail.protocol.local_door import Answer, Owner, Target, Task
+from qmail.protocol.local_exits import LOOKUP_CRASHED, LocalExit, local_report
+
+NAME: Final = "qmail-lspawn"
+JOBS_MAX: Final = 5000
+ANSWERS_MAX: Final = 10000
+ANSWER_LIVES_S: Final = 1.0
+"""A change of accounts or homes is seen after this time at the latest."""
+LAST_DELIVERIES_S_MAX: Final = 30.0
+TICK_S: Final = 1.0
+DESCRIPTORS_WANTED: Final = 4096
+GARBAGE_THRESHOLD: Final = 20000
+BODY_BYTES_MAX: Final = 100
+_BODY: Final = re.compile(rb"[0-9]+(?:/[0-9]+)*")
+
+TRASH: Final = b"K"
+TOO_MANY: Final = b"ZToo many deliveries at a time. (#4.3.5)\n"
+BAD_BODY: Final = b"DInternal error: that is not the name of a message. (#5.3.5)\n"
+NO_DOMAIN: Final = b"DThe recipient's address has no domain. (#5.1.3)\n"
+BAD_ADDRESS: Final = b"ZAn address contains a NUL byte. (#4.3.5)\n"
+CANNOT_READ: Final = b"ZUnable to open the message. (#4.3.0)\n"
+SUSPICIOUS: Final = b"ZThe message file is not what it should be. (#4.3.5)\n"
+
+Route = tuple[tuple[int, int], bytes] | bytes
+"""Where a recipient's mail goes: account and packed target; or the report that says why not."""
+
+
+class LocalWork:
+    """What runs in the children, under other accounts: made before any of them is forked."""
+
+    def __init__(
+        self, home: str, accounts: Accounts, default_delivery: bytes, limits: tuple[int, int]
+    ) -> None:
+        self._home = home
+        self._limits = limits
+        self._alias_home = os.fsencode(f"{home}/alias")
+        self._accounts = accounts
+        self._default_delivery = default_delivery
+        self._machine = Machine()
+
+    def find(self, local: bytes) -> Answer:
+        """Look a local part up: the helper's work."""
+        alias = self._accounts["alias"]
+        if not self._accounts.separate:
+            return Answer(local, 0, sole_owner(local, alias.uid, alias.gid, self._alias_home))
+        alias_home = self._alias_home if os.path.isdir(self._alias_home) else b""
+        return answer_for(local, self._machine, alias_home)
+
+    def reside(self, sock: socket.socket) -> int:
+        """Deliver until the channel closes: the life of a resident qmail-local."""
+        return TaskServer(sock, QuickDelivery(self._default_delivery), self.deliver).run()
+
+    def deliver(self, task: Task) -> int:
+        """Make one delivery that needs a process of its own; descriptors as for qmail-local."""
+        # Some programs walk through all descriptors that they might have.
+        resource.setrlimit(resource.RLIMIT_NOFILE, self._limits)
+        hands = LocalHands(self._home, os.environ, LOCK_S_MAX)
+        target = Target.unpack(task.target)
+        try:
+            folder = open_home(target.home)
+        except StoppedError as stopped:
+            hands.say(stopped.text)
+            return stopped.code
+        os.fchdir(folder)
+        delivery = Delivery(
+            target=target,
+            sender=task.sender,
+            home=folder,
+            source=FileSource(0),
+            default_delivery=self._default_delivery,
+            now_s=int(time.time()),
+            inherited=os.environb,
+        )
+        return deliver_one(delivery, hands)
+
+
+class MessageStore:
+    """The folder queue/mess: opens messages for reading, and nothing else."""
+
+    def __init__(self, home: str, owner_uid: int) -> None:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        self._folder = os.open(f"{home}/queue/mess", flags)
+        self._owner_uid = owner_uid
+
+    def open(self, body: bytes) -> int | bytes:
+        """Return a descriptor of the message, or the report that says why not."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            fd = os.open(body, flags, dir_fd=self._folder)
+        except OSError:
+            return CANNOT_READ
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != self._owner_uid:
+            os.close(fd)
+            return SUSPICIOUS
+        return fd
+
+
+class Lspawn:
+    """The service: jobs in, reports out."""
+
+    def __init__(self, home: str, accounts: Accounts, work: LocalWork) -> None:
+        self._accounts = accounts
+        self._work = work
+        self._station = Station()
+        self._store = MessageStore(home, accounts["qmailq"].uid)
+        helper = accounts["qmailp"]
+        self._lookup = Lookup(self._station, (helper.uid, helper.gid), work.find, self._on_answer)
+        self._residents = Residents(self._station, work.reside, self._open, self._report)
+        self._tickets: dict[int, tuple[Door, int]] = {}
+        self._last_serial = 0
+        self._routes: dict[bytes, tuple[float, Route]] = {}
+        self._asking: dict[bytes, list[tuple[int, Job]]] = {}
+        self._talked_to: set[Door] = set()
+        self._callers: set[Door] = set()
+        self._end_at: float | None = None
+        Listener(self._station, inherited_door(home, "lspawn"), self._on_call)
+        self._station.on_signal(signal.SIGCHLD, self._reap)
+        self._station.on_signal(signal.SIGTERM, self._on_term)
+        self._station.on_signal(signal.SIGINT, self._on_term)
+
+    def run(self) -> int:
+        """Serve until TERM, then let what is running finish."""
+        next_tick = 0.0
+        while self._end_at is None or (self._tickets and time.monotonic() < self._end_at):
+            self._station.turn(self._wait_s())
+            self._lookup.flush()
+            self._residents.flush()
+            for door in self._talked_to:
+                door.flush()
+            self._talked_to.clear()
+            now = time.monotonic()
+            if now >= next_tick:
+                next_tick = now + TICK_S
+                self._lookup.tick(now)
+                self._residents.tick(now)
+        self._residents.close()
+        self._lookup.close()
+        return Exit.OK
+
+    def _wait_s(self) -> float | None:
+        # Asleep without a limit only when nobody is to be ended and nothing is due.
+        if self._end_at is None and self._residents.is_empty and not self._lookup.is_waiting:
+            return None
+        return TICK_S
+
+    def _on_term(self) -> None:
+        if self._end_at is None:
+            self._end_at = time.monotonic() + LAST_DELIVERIES_S_MAX
+
+    def _on_call(self, sock: socket.socket) -> None:
+        door = Door(self._station, sock, JOB_FRAME_MAX, self._on_jobs, self._callers.discard)
+        self._callers.add(door)
+        if door.peer_uid != self._accounts["qmails"].uid:
+            complain(NAME, f"refused a call from uid {door.peer_uid}")
+            door.close()
+
+    def _on_jobs(self, door: Door, payloads: list[bytes]) -> None:
+        if self._end_at is not None:
+            # Without an answer it is tried again; a deferral would wait.
+            return
+        now = time.monotonic()
+        for payload in payloads:
+            job = Job.unpack(payload)
+            serial = self._last_serial = self._last_serial + 1
+            self._tickets[serial] = (door, job.delivery)
+            wrong = self._wrong_with(job)
+            if wrong is not None:
+                self._report(serial, wrong)
+                continue
+            kept = self._routes.get(job.recipient)
+            if kept is not None and kept[0] > now:
+                self._send_on(serial, job, kept[1])
+            else:
+                self._ask(serial, job)
+
+    def _wrong_with(self, job: Job) -> bytes | None:
+        """Return the report for a job that is not even tried. Source: spec/delivery.md 10."""
+        if len(self._tickets) > JOBS_MAX:
+            return TOO_MANY
+        if len(job.body) > BODY_BYTES_MAX or not _BODY.fullmatch(job.body):
+            return BAD_BODY
+        if b"@" not in job.recipient:
+            return NO_DOMAIN
+        if b"\0" in job.recipient or b"\0" in job.sender:
+            return BAD_ADDRESS
+        if job.recipient.rfind(b"@") == 0:
+            return TRASH
+        return None
+
+    def _ask(self, serial: int, job: Job) -> None:
+        local = job.recipient.rpartition(b"@")[0]
+        if not self._accounts.separate:
+            self._asking.setdefault(local, []).append((serial, job))
+            self._on_answer(local, self._work.find(local))
+            return
+        asking = self._asking.get(local)
+        if asking is not None:
+            asking.append((serial, job))
+            return
+        self._asking[local] = [(serial, job)]
+        self._lookup.ask(local)
+
+    def _on_answer(self, local: bytes, answer: Answer | None) -> None:
+        if len(self._routes) >= ANSWERS_MAX:
+            self._routes.clear()
+        until = time.monotonic() + ANSWER_LIVES_S
+        for serial, job in self._asking.pop(local, []):
+            route = _route(answer, job.recipient)
+            self._routes[job.recipient] = (until, route)
+            self._send_on(serial, job, route)
+
+    def _send_on(self, serial: int, job: Job, route: Route) -> None:
+        if isinstance(route, bytes):
+            self._report(serial, route)
+            return
+        who, target = route
+        self._residents.give(who, Errand(serial, Task(serial, job.sender, target).pack(), job.body))
+
+    def _open(self, errand: Errand) -> int | None:
+        """Open the message of a job that leaves now; None: the job is over already."""
+        door, _ = self._tickets[errand.serial]
+        if not door.is_open:
+            del self._tickets[errand.serial]
+            return None
+        opened = self._store.open(errand.body)
+        if isinstance(opened, int):
+            return opened
+        self._report(errand.serial, opened)
+        return None
+
+    def _report(self, serial: int, text: bytes) -> None:
+        door, delivery = self._tickets.pop(serial)
+        if door.is_open:
+            door.send(Report(delivery, text).pack())
+            self._talked_to.add(door)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, _status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if not self._lookup.reaped(pid):
+                    self._residents.reaped(pid)
+
+
+def _route(answer: Answer | None, recipient: bytes) -> Route:
+    if answer is None:
+        return LOOKUP_CRASHED
+    if answer.owner is None:
+        return local_report(answer.code, b"")
+    owner: Owner = answer.owner
+    if owner.uid == 0:
+        return local_report(LocalExit.ROOT, b"")
+    local, _, domain = recipient.rpartition(b"@")
+    target = Target(owner.user, owner.home, local, owner.dash, owner.ext, domain)
+    return (owner.uid, owner.gid), target.pack()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve until TERM. The argument: the lines that an empty `.qmail` file stands for."""
+    if len(argv) != 1:
+        print(f"{NAME}: usage: {NAME} defaultdelivery", file=sys.stderr)
+        return Exit.PERMANENT
+    home = home_folder()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(DESCRIPTORS_WANTED, limits[1])
+    if 0 <= limits[0] < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, limits[1]))
+    try:
+        accounts = accounts_of(home)
+        work = LocalWork(home, accounts, os.fsencode(argv[0]), limits)
+        service = Lspawn(home, accounts, work)
+    except (MissingAccountError, OSError) as trouble:
+        complain(NAME, f"fatal: {trouble}")
+        return Exit.TEMPORARY
+    # The children are copies of this process: what is here now stays shared with them.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
+    return service.run()
