@@ -8,12 +8,10 @@ import ctypes
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class FileInfo:
+class FileInfo(NamedTuple):
     """What the queue needs to know of a file. Times are seconds since 1970."""
 
     inode: int

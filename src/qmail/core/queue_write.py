@@ -56,6 +56,7 @@ class Draft:
     qp: int
     birth: int
     size: int = 0
+    unwritten: bytes = b""
     owner: object = None
     envelope: bytes = b""
     envelope_path: str = ""
@@ -134,7 +135,7 @@ class QueueWriter:
         except OSError as trouble:
             self._forget(draft, file.path)
             raise QueueError(QueueExit.NO_MESS, f"mess: {trouble}") from trouble
-        self.write(draft, received)
+        draft.unwritten = received
         return draft
 
     def _allocate(self, birth: int) -> File:
@@ -153,7 +154,7 @@ class QueueWriter:
         raise OSError(17, "every free inode number is a message restored from elsewhere")
 
     def _open_file(self, birth: int) -> File:
-        spare = self._spares.take() if self._spares else None
+        spare = self._spares.take_message() if self._spares else None
         if spare is not None:
             return spare
         self._sequence += 1
@@ -166,6 +167,8 @@ class QueueWriter:
 
         Raises: QueueError: the draft is removed.
         """
+        # The Received line waits for the first part: one call less.
+        data, draft.unwritten = draft.unwritten + data, b""
         try:
             self._fs.write(draft.mess_fd, data)
         except OSError as trouble:
@@ -184,6 +187,8 @@ class QueueWriter:
             self.give_up(draft)
             code = QueueExit.ADDRESS_TOO_LONG if wrong.too_long else QueueExit.BAD_ENVELOPE
             raise QueueError(code, str(wrong)) from wrong
+        if draft.unwritten:
+            self.write(draft, b"")
         records = b"u%d\0p%d\0" % (draft.uid, draft.qp) + packed[:-1]
         try:
             if draft.size < draft.old_size:
@@ -199,7 +204,7 @@ class QueueWriter:
         self._written.append(draft)
 
     def _write_envelope(self, draft: Draft, records: bytes) -> str:
-        file = self._spares.take() if self._spares else None
+        file = self._spares.take_envelope() if self._spares else None
         if file is None:
             path = self._layout.intd(draft.number)
             file = File(path, self._create_intd(path), 0, 0)

@@ -8,8 +8,7 @@ One rule makes that safe: a spare is used only after a sync that came after its 
 a power cut could bring the old names back, now with the bytes of another message behind them.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from qmail.core.fs import Fs
 from qmail.core.queue_layout import SPARE
@@ -18,8 +17,7 @@ FEW: Final = 64
 SPARES_MAX: Final = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """A file open for writing: where it is, its inode number, and how long it was."""
 
     path: str
@@ -29,17 +27,25 @@ class File:
 
 
 class Spares:
-    """The spares of one queue, for its one resident writer."""
+    """The spares of one queue, for its one resident writer: former messages, former envelopes."""
 
     def __init__(self, fs: Fs) -> None:
         self._fs = fs
-        self._ready: list[str] = []
+        self._messages: list[str] = []
+        self._envelopes: list[str] = []
         self._seen: list[str] = []
 
-    def take(self) -> File | None:
-        """Open one spare that is safe to use; None when there is none."""
-        while self._ready:
-            path = self._ready.pop()
+    def take_message(self) -> File | None:
+        """Open a former message that is safe to write over; None when there is none."""
+        return self._take(self._messages)
+
+    def take_envelope(self) -> File | None:
+        """Open a former envelope, likewise."""
+        return self._take(self._envelopes)
+
+    def _take(self, ready: list[str]) -> File | None:
+        while ready:
+            path = ready.pop()
             try:
                 fd = self._fs.reuse(path)
             except OSError:
@@ -51,28 +57,28 @@ class Spares:
 
     def look(self) -> None:
         """See which spares there are, if few are left; call before a sync."""
-        if self._seen or len(self._ready) >= FEW:
+        if self._seen or len(self._messages) >= FEW:
             return
-        ready = set(self._ready)
-        found = [
-            path
-            for name, _ in self._fs.names("pid")
-            if name.startswith(SPARE) and (path := f"pid/{name}") not in ready
-        ]
+        known = {*self._messages, *self._envelopes}
+        found = [path for path in self._all() if path not in known]
         self._remove(found[SPARES_MAX:])
         self._seen = found[:SPARES_MAX]
 
     def synced(self) -> None:
         """A sync that began after `look` has succeeded: what was seen may be used."""
-        self._ready += self._seen
+        for path in self._seen:
+            (self._envelopes if path.endswith(".todo") else self._messages).append(path)
         self._seen = []
 
     def drop(self) -> int:
         """Remove all: nothing was queued for a while. Returns: how many there were."""
-        found = [f"pid/{name}" for name, _ in self._fs.names("pid") if name.startswith(SPARE)]
-        self._ready, self._seen = [], []
+        found = self._all()
+        self._messages, self._envelopes, self._seen = [], [], []
         self._remove(found)
         return len(found)
+
+    def _all(self) -> list[str]:
+        return [f"pid/{name}" for name, _ in self._fs.names("pid") if name.startswith(SPARE)]
 
     def _remove(self, paths: list[str]) -> None:
         for path in paths:
