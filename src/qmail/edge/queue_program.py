@@ -7,10 +7,10 @@ import contextlib
 import os
 import select
 import signal
-import sys
 from collections.abc import Iterable
 from typing import Final, NoReturn
 
+from qmail.edge.home import command_path
 from qmail.protocol.exits import QueueExit
 
 WAIT_S_MAX: Final = 3600
@@ -31,7 +31,7 @@ def run_queue_program(
     """
     if not program.startswith("/"):
         return QueueExit.CANNOT_EXEC, b"", 0
-    message, envelopes, errors = _high_pipe(), _high_pipe(), _high_pipe()
+    message, envelopes, errors = high_pipe(), high_pipe(), high_pipe()
     pid = os.fork()
     if pid == 0:
         _become_program(home, program, (message, envelopes, errors))
@@ -54,26 +54,16 @@ def run_queue_program(
 
 
 def own_queue_program(home: str) -> str | None:
-    """Return the command qmail-queue, where this process may write the queue of `home` itself.
-
-    It is looked for beside the running program, then along PATH.
-    """
-    uid = os.geteuid()
+    """Return the command qmail-queue, where this process may write the queue of `home` itself."""
     try:
-        if uid not in (0, os.stat(f"{home}/queue").st_uid):
-            return None
+        may_write = os.geteuid() in (0, os.stat(f"{home}/queue").st_uid)
     except OSError:
         return None
-    folders = [os.path.dirname(sys.argv[0])] if "/" in sys.argv[0] else []
-    for folder in [*folders, *os.get_exec_path()]:
-        path = os.path.abspath(f"{folder}/qmail-queue")
-        if folder and os.access(path, os.X_OK):
-            return path
-    return None
+    return command_path("qmail-queue") if may_write else None
 
 
-def _high_pipe() -> tuple[int, int]:
-    # Above the numbers that the program gets, so that no dup2 below overwrites what another needs.
+def high_pipe() -> tuple[int, int]:
+    """Make a pipe with numbers above those the program gets: no dup2 overwrites one of them."""
     low: list[int] = []
     pair = list(os.pipe())
     for end in (0, 1):
@@ -96,7 +86,7 @@ def _become_program(home: str, program: str, pipes: tuple[tuple[int, int], ...])
         os.dup2(errors[1], ERROR_FD)
         # Python ignores it, and the program would inherit that.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        os.execv(program, [program])  # noqa: S606 - no shell is the point
+        os.execv(program, [program])
     finally:
         os._exit(code)
 

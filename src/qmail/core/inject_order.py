@@ -1,0 +1,104 @@
+"""What qmail-inject learns before it reads the message: environment, list file, control files.
+
+Source: spec/inject.md 1 and 2.
+"""
+
+from __future__ import annotations
+
+from time import gmtime
+
+from qmail.core.control_lines import CONTROL_BYTES_MAX, ME, ControlError, parse_host, split_lines
+from qmail.core.dates import mail_date
+from qmail.core.inject import Moment, Person
+from qmail.core.rewriting import Hosts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
+
+    from qmail.core.control_lines import ReadFile
+
+    Environ = Mapping[bytes, bytes]
+
+# Control bytes in a name or host would end its line and begin another field.
+_TAME: Final = bytes(32 if byte < 32 or byte == 127 else byte for byte in range(256))
+
+
+def read_person(environ: Environ) -> Person:
+    """Find out who sends. A variable that is set but empty counts."""
+    user = _first(environ, b"QMAILUSER", b"MAILUSER", b"USER", b"LOGNAME")
+    host = _first(environ, b"QMAILHOST", b"MAILHOST")
+    name = _first(environ, b"QMAILNAME", b"MAILNAME", b"NAME")
+    sender_user = _first(environ, b"QMAILSUSER")
+    sender_host = _first(environ, b"QMAILSHOST")
+    user = b"anonymous" if user is None else user
+    return Person(
+        user,
+        host,
+        None if name is None else name.decode("utf-8", "replace").encode(),
+        user if sender_user is None else sender_user,
+        host if sender_host is None else sender_host,
+    )
+
+
+def _first(environ: Environ, *names: bytes) -> bytes | None:
+    for name in names:
+        value = environ.get(name)
+        if value is not None:
+            return value.translate(_TAME)
+    return None
+
+
+def read_hosts(environ: Environ, read_file: ReadFile) -> Hosts:
+    """Find out what completes addresses: the environment first, then the control files.
+
+    Raises: ControlError: a bad line. OSError: a file is there and can't be read.
+    """
+    values = []
+    for name in Hosts._fields:
+        given = environ.get(b"QMAIL" + name.upper().encode())
+        values.append(_read_host(name, read_file) if given is None else given.translate(_TAME))
+    return Hosts(*values)
+
+
+def _read_host(name: str, read_file: ReadFile) -> bytes:
+    # As controls.load does for InjectControls; test_inject_order holds the two together.
+    for file in (name, ME):
+        raw = read_file(file)
+        if raw is not None:
+            return parse_host(file, split_lines(raw)[:1])
+    return name.encode()
+
+
+def read_lists(environ: Environ) -> frozenset[bytes] | None:
+    """Read the mailing lists the user is on, from the file QMAILMFTFILE; None without one.
+
+    Raises: OSError: it can't be read. ControlError: it is too long.
+    """
+    path = environ.get(b"QMAILMFTFILE")
+    if path is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(CONTROL_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return None
+    if len(raw) > CONTROL_BYTES_MAX:
+        raise ControlError("QMAILMFTFILE", 1, f"longer than {CONTROL_BYTES_MAX} bytes")
+    lines = [line.text for line in split_lines(raw)]
+    return frozenset(line.lower() for line in lines if line and not line.startswith(b"#"))
+
+
+def make_moment(when_s: int, pid: int, chance: int) -> Moment:
+    """Return date and names for a message of `when_s` (seconds since 1970).
+
+    The Message-ID keeps its old shape, time and one number; the number is the process id followed
+    by twelve digits of `chance`: ids come again after a restart and in every container.
+    """
+    at = gmtime(when_s)
+    unique = (
+        f"{at.tm_year:04}{at.tm_mon:02}{at.tm_mday:02}{at.tm_hour:02}{at.tm_min:02}{at.tm_sec:02}"
+        f".{pid}{chance % 10**12:012}.qmail"
+    )
+    return Moment(mail_date(when_s), unique.encode(), b"%d.%d" % (when_s, pid))

@@ -1,0 +1,67 @@
+"""qmail-inject: completes a message from standard input and puts it into the queue.
+
+Source: spec/inject.md 1.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from qmail.core.inject import Request
+from qmail.core.inject_run import PERMANENT, World, inject
+from qmail.edge.home import home_folder
+from qmail.edge.standard import read_input, say, write_output
+from qmail.edge.submit import submit
+from qmail.protocol.options import OptionError, split_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+NAME: Final = "qmail-inject"
+USAGE: Final = "usage: qmail-inject [-aAhHnN] [-f sender] [recipient ...]"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Inject one message."""
+    try:
+        request = read_request(argv)
+    except OptionError as wrong:
+        say(f"{NAME}: {wrong}\n{USAGE}")
+        return PERMANENT
+    home = home_folder()
+    return inject(
+        request,
+        World(
+            NAME,
+            home,
+            os.environb,
+            read_input,
+            write_output,
+            say,
+            lambda parts, envelope: submit(home, parts, envelope, os.environ).result,
+            lambda: os.chdir(home),
+            time.time,
+            os.getpid(),
+            os.urandom,
+        ),
+    )
+
+
+def read_request(argv: Sequence[str]) -> Request:
+    """Read the command line; later letters win.
+
+    Raises: OptionError: an unknown option.
+    """
+    options, arguments = split_options(argv, "aAhHnNf:")
+    mode, sender, is_shown = "A", None, False
+    for letter, value in options:
+        if letter == "f":
+            sender = os.fsencode(value)
+        elif letter in "nN":
+            is_shown = letter == "n"
+        else:
+            mode = letter
+    return Request(mode, sender, is_shown, tuple(map(os.fsencode, arguments)))
