@@ -4,12 +4,14 @@
 Source: spec/queue.md 1 (the queue), spec/programs.md 0 (the rest).
 """
 
+import contextlib
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from qmail.core.controls import ControlError, ReadFile, parse_integer, split_lines
-from qmail.core.queue_layout import SPLIT_DEFAULT, SPLIT_FOLDERS
+from qmail.core.fs import Fs
+from qmail.core.queue_layout import SPLIT_DEFAULT, SPLIT_FOLDERS, numbered
 
 SPLIT_MAX: Final = 10007
 TCPTO_BYTES: Final = 1024
@@ -90,6 +92,19 @@ def read_split(read_control: ReadFile) -> int:
     if not 0 < split <= SPLIT_MAX:
         raise ControlError("split", 1, f"{split} is not between 1 and {SPLIT_MAX}")
     return split
+
+
+def split_made(fs: Fs) -> int:
+    """Return the split that a queue was made with, 0 where it has no numbered folders.
+
+    Every folder is asked, so that one that is missing does not make the queue look smaller.
+    Raises: OSError: a folder can't be read.
+    """
+    numbers: set[int] = set()
+    for folder in SPLIT_FOLDERS:
+        with contextlib.suppress(FileNotFoundError):
+            numbers.update(numbered(fs, folder))
+    return max(numbers, default=-1) + 1
 
 
 def places(split: int = SPLIT_DEFAULT) -> tuple[Place, ...]:

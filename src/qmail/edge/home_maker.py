@@ -87,7 +87,6 @@ class HomeMaker:
             os.close(parent)
         with open(fd, "wb", closefd=False) as file:
             file.write(content)
-        os.fsync(fd)
         self._settle(fd, path, owner, mode, made=True)
         return True
 

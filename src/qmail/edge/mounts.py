@@ -5,12 +5,10 @@ from typing import Final
 
 MOUNTINFO: Final = "/proc/self/mountinfo"
 MOUNTINFO_BYTES_MAX: Final = 4 * 1024 * 1024
-NETWORK_TYPES: Final = frozenset(
-    (
-        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "ceph", "lustre", "glusterfs"),
-        *("ocfs2", "9p", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs"),
-    )
-)
+NETWORK_TYPES: Final = frozenset((
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "ceph", "lustre", "glusterfs", "ocfs2",
+    "9p", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs",
+))  # fmt: skip
 """Here rename and link are not atomic, inode numbers change, or a sync promises nothing."""
 MEMORY_TYPES: Final = frozenset(("tmpfs", "ramfs"))
 

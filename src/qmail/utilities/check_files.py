@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Final
 
 import qmail
-from qmail.core.places import Kind, Place, places
+from qmail.core.fs import RealFs
+from qmail.core.places import Kind, Place, places, split_made
 from qmail.core.queue_layout import SPLIT_DEFAULT, is_number
 from qmail.edge.accounts import Accounts
 from qmail.edge.home_maker import ids_of, shown_owner
@@ -46,12 +47,11 @@ def check_files(report: Report, home: str, accounts: Accounts) -> None:
 
 
 def _split_found(home: str) -> int:
-    # The highest number counts, so that a folder that is missing among them is missed.
     try:
-        numbers = [int(name) for name in os.listdir(f"{home}/queue/mess") if is_number(name)]
+        return split_made(RealFs(f"{home}/queue")) or SPLIT_DEFAULT
     except OSError:
+        # A queue that is closed to us has no folders to compare.
         return 0
-    return max(numbers, default=SPLIT_DEFAULT - 1) + 1
 
 
 def _check_place(report: Report, home: str, accounts: Accounts, place: Place) -> None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from qmail.core.controls import ControlError, ReadFile, control_reader, split_lines
+from qmail.core.fs import RealFs
 from qmail.core.places import (
     FIRST_ALIAS_TEXT,
     FIRST_ALIASES,
@@ -20,6 +21,7 @@ from qmail.core.places import (
     first_controls,
     places,
     read_split,
+    split_made,
 )
 from qmail.core.settings import parse_listeners
 from qmail.edge.account_maker import AccountToolError, make_accounts
@@ -114,16 +116,16 @@ def make_home(
             say("note: mail to the world needs a real one: edit control/me, or use --host")
     _write_first_files(maker, accounts, first_controls(name, listeners), say)
     _check_one_file_system(home)
+    if maker.made_count:
+        RealFs(home).sync()
     _sum_up(maker, accounts, say)
 
 
 def _split_of(home: str, read_control: ReadFile) -> int:
     """Return the split of the queue that is there; control/split counts for a new one only."""
-    try:
-        numbers = [int(name) for name in os.listdir(f"{home}/queue/mess") if name.isdigit()]
-    except FileNotFoundError:
-        numbers = []
-    return max(numbers) + 1 if numbers else read_split(read_control)
+    if not os.path.isdir(f"{home}/queue"):
+        return read_split(read_control)
+    return split_made(RealFs(f"{home}/queue")) or read_split(read_control)
 
 
 def _refuse_a_stranger(home: str) -> None:
