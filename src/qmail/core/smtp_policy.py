@@ -1,0 +1,68 @@
+"""What qmail-smtpd answers to MAIL and RCPT: the settings of one moment, ready for use.
+
+The resident and the classic server use the same object; a re-read of the controls makes a new one.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from qmail.core.controls import ControlError, ReadFile, load
+from qmail.core.relay import OwnAddresses, Recipients, Refusal, RelayClients
+from qmail.core.settings import SmtpdControls
+from qmail.protocol import reply as replies
+from qmail.protocol.reply import Reply
+from qmail.protocol.smtp_server import MailFrom, RcptTo, SessionSettings
+
+DATABYTES_MAX: Final = 4294967294
+
+REFUSALS: Final[Mapping[Refusal, Reply]] = {
+    Refusal.EMPTY: replies.RECIPIENT_EMPTY,
+    Refusal.NO_DOMAIN: replies.NO_DOMAIN,
+    Refusal.NOT_OURS: replies.NOT_RELAYING,
+    Refusal.TOO_LONG: replies.RECIPIENT_TOO_LONG,
+}
+assert REFUSALS.keys() == set(Refusal)
+
+
+class SmtpPolicy:
+    """The rules of one server."""
+
+    def __init__(
+        self, controls: SmtpdControls, environ: Mapping[str, str], own_addresses: OwnAddresses
+    ) -> None:
+        greeting = controls.smtpgreeting
+        if greeting is None:
+            raise ControlError("smtpgreeting", 1, "neither this file nor control/me is there")
+        databytes = _databytes(controls.databytes, environ.get("DATABYTES"))
+        self.session_settings = SessionSettings(greeting, databytes)
+        self.host_name = controls.me or greeting.partition(b" ")[0]
+        self.timeout_s = max(1, controls.timeoutsmtpd)
+        self.clients = RelayClients(controls.relayclients)
+        self._recipients = Recipients(controls.rcpthosts, controls.localiphost, own_addresses)
+
+    def judge(self, event: MailFrom | RcptTo, relay_suffix: bytes | None) -> tuple[Reply, bytes]:
+        """Return the answer to MAIL or RCPT, and the address that goes with it."""
+        if isinstance(event, MailFrom):
+            return replies.SENDER_OK, self._recipients.localised(event.sender)
+        verdict = self._recipients.judge(event.recipient, relay_suffix)
+        if isinstance(verdict, Refusal):
+            return REFUSALS[verdict], event.recipient
+        return replies.RECIPIENT_OK, verdict
+
+
+def _databytes(control: int, override: str | None) -> int:
+    """Return the limit; DATABYTES without digits is none (spec/control-files.md 4.2)."""
+    if override is None:
+        return control
+    digits = override[: len(override) - len(override.lstrip("0123456789"))]
+    return min(int(digits[:10]), DATABYTES_MAX) if digits else 0
+
+
+def read_policy(
+    read_file: ReadFile, environ: Mapping[str, str], own_addresses: OwnAddresses
+) -> SmtpPolicy:
+    """Read the control files and make the rules.
+
+    Raises: ControlError: a bad line, or no name to greet with. OSError: a file can't be read.
+    """
+    return SmtpPolicy(load(SmtpdControls, read_file), environ, own_addresses)

@@ -1,0 +1,162 @@
+"""The resident SMTP server: listening sockets, limits, one timer for all, the end of a turn.
+
+The policy is the program's; the couriers carry messages to the queue.
+"""
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from qmail.edge.courier import Courier
+from qmail.edge.log import Log
+from qmail.edge.smtp_connection import SmtpConnection
+from qmail.protocol.reply import Reply
+from qmail.protocol.smtp_server import MailFrom, RcptTo, SessionSettings
+
+SESSIONS_MAX: Final = 5000
+SESSIONS_PER_CLIENT_MAX: Final = 200
+"""For each address but loopback and those in control/relayclients."""
+BACKLOG: Final = 1024
+SWEEPS_PER_TIMEOUT: Final = 8
+SWEEP_S_MIN: Final = 0.25
+SWEEP_S_MAX: Final = 2.0
+SHUTDOWN_S_MAX: Final = 5.0
+
+
+class Clients(Protocol):
+    """Knows who may relay."""
+
+    def may_relay(self, ip: str) -> bool:
+        """Say whether the client at `ip` may send to any domain."""
+        ...
+
+
+class Policy(Protocol):
+    """The rules of the program, as the server uses them."""
+
+    @property
+    def session_settings(self) -> SessionSettings:
+        """What all sessions share."""
+        ...
+
+    @property
+    def host_name(self) -> bytes:
+        """Name of this host in Received lines."""
+        ...
+
+    @property
+    def timeout_s(self) -> int:
+        """Longest wait for one command, or for one reply to be read."""
+        ...
+
+    @property
+    def clients(self) -> Clients:
+        """Who may relay."""
+        ...
+
+    def judge(self, event: MailFrom | RcptTo, relay_suffix: bytes | None) -> tuple[Reply, bytes]:
+        """Return the answer to MAIL or RCPT, and the address that goes with it."""
+        ...
+
+
+class SmtpServer:
+    """All clients of one process."""
+
+    def __init__(self, policy: Policy, log: Log, mail_date: Callable[[int], bytes]) -> None:
+        self.policy = policy
+        self.mail_date = mail_date
+        self.now = asyncio.get_running_loop().time
+        self.courier: Courier
+        self._log = log
+        self._connections: set[SmtpConnection] = set()
+        self._per_client: Counter[str] = Counter()
+        self._servers: list[asyncio.Server] = []
+        self._flushes: list[Callable[[], None]] = [log.flush]
+        self._has_work = False
+        self._all_gone: asyncio.Event = asyncio.Event()
+
+    async def listen(self, sockets: list[socket.socket]) -> None:
+        """Begin to accept clients."""
+        loop = asyncio.get_running_loop()
+        for sock in sockets:
+            # Accepted sockets inherit it; with Nagle a pipelining client waits 40 ms at a time.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            server = await loop.create_server(
+                lambda: SmtpConnection(self), sock=sock, backlog=BACKLOG
+            )
+            self._servers.append(server)
+        self._sweep()
+
+    # --- clients --------------------------------------------------------------------------------
+
+    def admit(self, connection: SmtpConnection, *, is_trusted: bool) -> bool:
+        """Count a new client in, where there is room."""
+        ip = connection.ip
+        if len(self._connections) >= SESSIONS_MAX:
+            return False
+        is_limited = not (is_trusted or ip.startswith("127.") or ip == "::1")
+        if is_limited and self._per_client[ip] >= SESSIONS_PER_CLIENT_MAX:
+            return False
+        self._connections.add(connection)
+        self._per_client[ip] += 1
+        return True
+
+    def forget(self, connection: SmtpConnection) -> bool:
+        """Count a client out; False: it was never in."""
+        if connection not in self._connections:
+            return False
+        self._connections.remove(connection)
+        self._per_client[connection.ip] -= 1
+        if not self._per_client[connection.ip]:
+            del self._per_client[connection.ip]
+        if not self._connections:
+            self._all_gone.set()
+        return True
+
+    def _sweep(self) -> None:
+        now = self.now()
+        for connection in list(self._connections):
+            connection.check(now)
+        pause_s = self.policy.timeout_s / SWEEPS_PER_TIMEOUT
+        pause_s = min(max(pause_s, SWEEP_S_MIN), SWEEP_S_MAX)
+        asyncio.get_running_loop().call_later(pause_s, self._sweep)
+
+    # --- the end of a turn ----------------------------------------------------------------------
+
+    def at_end_of_turn(self, flush: Callable[[], None]) -> None:
+        """Call `flush` at the end of every turn in which something was to be written."""
+        self._flushes.insert(0, flush)
+
+    def has_work(self) -> None:
+        """See that this turn ends with the flushes."""
+        if not self._has_work:
+            self._has_work = True
+            asyncio.get_running_loop().call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._has_work = False
+        for flush in self._flushes:
+            flush()
+
+    def log_line(self, text: bytes) -> None:
+        """Write one line to the log at the end of this turn."""
+        self._log.line(text)
+        self.has_work()
+
+    # --- the end --------------------------------------------------------------------------------
+
+    async def shut_down(self) -> None:
+        """Accept nobody more, let what waits for the queue be answered, end."""
+        for server in self._servers:
+            server.close()
+        self._all_gone.clear()
+        for connection in list(self._connections):
+            connection.shut_down()
+        if self._connections:
+            try:
+                await asyncio.wait_for(self._all_gone.wait(), SHUTDOWN_S_MAX)
+            except TimeoutError:
+                self.log_line(b"smtpd: %d clients cut off" % len(self._connections))
+        self._end_turn()

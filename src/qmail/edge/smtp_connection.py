@@ -1,0 +1,315 @@
+"""One client of the resident SMTP server: carries bytes and events, and keeps the deadlines.
+
+There is no timer for each client: the server asks all of them now and then (`check`).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, ClassVar, Final, cast
+
+from qmail.edge.courier import QUEUE_SLOW, Parcel
+from qmail.edge.log import complain
+from qmail.edge.smtp_log import refusal_line
+from qmail.mail import Result
+from qmail.protocol import reply as replies
+from qmail.protocol.reply import Reply
+from qmail.protocol.smtp_server import (
+    OUT_BYTES_MAX,
+    Body,
+    DataBegins,
+    Dropped,
+    Event,
+    MailFrom,
+    MessageEnds,
+    Mistake,
+    RcptTo,
+    Session,
+)
+from qmail.protocol.trace import Peer, received_start
+
+if TYPE_CHECKING:
+    from qmail.edge.serve import SmtpServer
+
+PENDING_BYTES_MAX: Final = 65536
+"""So much of a client's input waits here behind an unanswered command; then reading stops."""
+ANSWER_S_MAX: Final = 600.0
+"""Longest wait for the queue to answer."""
+DATA_S_MIN: Final = 600.0
+DATA_BYTES_PER_S_MIN: Final = 1024
+"""A message may take DATA_S_MIN, and a second for each so many bytes."""
+LINGER_S: Final = 5.0
+"""After a reply that ends the session by force: how long the client may take to read it."""
+
+
+class SmtpConnection(asyncio.Protocol):
+    """One client."""
+
+    __slots__ = ("_data_began", "_data_bytes", "_deadline", "_ends_after_answer", "_has_eof",
+                 "_is_blocked", "_is_lingering", "_is_paused", "_parcel", "_relay_suffix",
+                 "_server", "_session", "_trace", "_traced_helo", "_transport", "ip")  # fmt: skip
+
+    def __init__(self, server: "SmtpServer") -> None:
+        self._server = server
+        self._session = Session(server.policy.session_settings)
+        self._transport: asyncio.Transport | None = None
+        self._parcel: Parcel | None = None
+        self._relay_suffix: bytes | None = None
+        self._deadline = 0.0
+        self._data_began = 0.0
+        self._data_bytes = 0
+        self._trace = b""
+        self._traced_helo: bytes | None = None
+        self._is_blocked = False
+        self._is_paused = False
+        self._is_lingering = False
+        self._has_eof = False
+        self._ends_after_answer = False
+        self.ip = ""
+
+    # --- what the event loop calls --------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet, or send away where there are too many."""
+        # Not isinstance: uvloop's transports have the methods and not the class.
+        transport = cast("asyncio.Transport", transport)
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self.ip = peer[0].removeprefix("::ffff:") if peer else "unknown"
+        server = self._server
+        self._deadline = server.now() + server.policy.timeout_s
+        if server.policy.clients.may_relay(self.ip):
+            self._relay_suffix = b""
+        if server.admit(self, is_trusted=self._relay_suffix is not None):
+            self._log(b"connect %b" % self.ip.encode())
+            transport.write(self._session.bytes_to_send())
+            return
+        self._log(b"refuse %b: %b" % (self.ip.encode(), replies.TOO_MANY_SESSIONS.line))
+        self._is_lingering = True
+        transport.write(replies.TOO_MANY_SESSIONS.wire)
+        transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sent."""
+        if self._is_lingering:
+            return
+        if self._session.is_in_data:
+            self._data_bytes += len(data)
+        self._session.feed(data)
+        self._pump()
+
+    def eof_received(self) -> bool:
+        """Go on with what was sent before: a client may end its side and still read."""
+        self._has_eof = True
+        self._pump()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client; a message that is not at its end is given up."""
+        del exc
+        session = self._session
+        if self._parcel is not None and not session.is_waiting:
+            self._parcel.give_up()
+            self._parcel = None
+        session.feed(b"")
+        self._transport = None
+        if self._server.forget(self):
+            self._log(b"close %b" % self.ip.encode())
+
+    def pause_writing(self) -> None:
+        """Stop: the client does not read its replies."""
+        self._is_blocked = True
+        self._deadline = self._server.now() + self._server.policy.timeout_s
+        self._set_reading()
+
+    def resume_writing(self) -> None:
+        """Go on: the client reads again."""
+        self._is_blocked = False
+        self._pump()
+
+    # --- what the parcel calls ------------------------------------------------------------------
+
+    def on_queued(self, result: Result | None, qp: int) -> None:
+        """Answer the message that waits."""
+        parcel, self._parcel = self._parcel, None
+        size = 0 if parcel is None else parcel.size
+        if result is None:
+            reply = replies.queued_reply(int(time.time()), qp)
+            self._log(b"accept %b qp %d bytes %d" % (self.ip.encode(), qp, size))
+        else:
+            reply = replies.refused_reply(result)
+            self._refused(reply)
+        if self._session.is_waiting and not self._session.is_closed:
+            self._session.answer(reply)
+            if self._ends_after_answer:
+                self._session.close(replies.SHUTTING_DOWN)
+            self._pump()
+
+    def on_room(self) -> None:
+        """Go on: the parcel takes more again."""
+        if not self._session.is_closed:
+            self._pump()
+
+    # --- what the server calls ------------------------------------------------------------------
+
+    def check(self, now: float) -> None:
+        """End what has been waiting for too long."""
+        if now < self._deadline or self._transport is None:
+            return
+        if self._is_lingering or self._is_blocked or self._session.is_closed:
+            self._transport.abort()
+        elif self._session.is_waiting:
+            if self._parcel is not None:
+                self._parcel.give_up()
+            self.on_queued(QUEUE_SLOW, 0)
+        else:
+            self._refused(replies.TIMED_OUT)
+            self._session.close(replies.TIMED_OUT)
+            self._pump()
+
+    def shut_down(self) -> None:
+        """End the session; one that waits for the queue ends when it has been answered."""
+        if self._is_lingering and self._transport is not None:
+            self._transport.abort()
+        elif self._session.is_waiting:
+            self._ends_after_answer = True
+        else:
+            self._session.close(replies.SHUTTING_DOWN)
+            self._pump()
+
+    # --- the pump -------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Carry events to the policy and the queue, and replies to the client."""
+        session, transport = self._session, self._transport
+        if transport is None or self._is_lingering:
+            return
+        sent = 0
+        try:
+            while not self._is_blocked:
+                while (event := session.next_event()) is not None:
+                    self.HANDLERS[type(event)](self, event)
+                out = session.bytes_to_send()
+                if out:
+                    sent += len(out)
+                    transport.write(out)
+                if len(out) <= OUT_BYTES_MAX:
+                    break
+        except Exception as trouble:
+            complain("qmail-smtpd", f"session of {self.ip}: {trouble!r}")
+            session.close(replies.UNFORESEEN)
+            transport.write(session.bytes_to_send())
+        if self._has_eof and not session.is_waiting and not self._is_blocked:
+            session.feed(b"")
+        if session.is_closed:
+            self._finish(transport)
+        else:
+            self._set_deadline(sent)
+            self._set_reading()
+
+    def _set_deadline(self, sent: int) -> None:
+        now = self._server.now()
+        limit = now + self._server.policy.timeout_s
+        if self._session.is_waiting:
+            self._deadline = now + ANSWER_S_MAX
+        elif self._session.is_in_data:
+            pace = DATA_S_MIN + self._data_bytes / DATA_BYTES_PER_S_MIN
+            self._deadline = min(limit, self._data_began + pace)
+        elif sent:
+            # Not for a byte more of a command line: the whole line has this time.
+            self._deadline = limit
+
+    def _set_reading(self) -> None:
+        should_pause = (
+            self._is_blocked
+            or self._session.bytes_pending > PENDING_BYTES_MAX
+            or (self._parcel is not None and self._parcel.is_full)
+        )
+        if should_pause != self._is_paused and self._transport is not None:
+            self._is_paused = should_pause
+            if should_pause:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def _finish(self, transport: asyncio.Transport) -> None:
+        self._is_lingering = True
+        if self._parcel is not None:
+            self._parcel.give_up()
+            self._parcel = None
+        self._deadline = self._server.now() + LINGER_S
+        if self._session.has_quit or self._has_eof:
+            transport.close()
+            return
+        # Closing with unread input would make the kernel throw away our last reply: end our side
+        # only, and read on without looking until the client ends its side.
+        if transport.can_write_eof():
+            transport.write_eof()
+        if self._is_paused:
+            self._is_paused = False
+            transport.resume_reading()
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def _judge(self, event: Event) -> None:
+        assert isinstance(event, MailFrom | RcptTo)
+        reply, address = self._server.policy.judge(event, self._relay_suffix)
+        if reply.code != 250:
+            self._refused(reply, address)
+        self._session.answer(reply, address)
+
+    def _on_data(self, _event: Event) -> None:
+        server, session = self._server, self._session
+        parcel = self._parcel = server.courier.begin(self)
+        if parcel is None:
+            self._refused(replies.QUEUE_DOWN)
+            session.answer(replies.QUEUE_DOWN)
+            return
+        if self._traced_helo is not session.helo:
+            self._traced_helo = session.helo
+            peer = Peer(ip=self.ip.encode(), local=server.policy.host_name)
+            protocol = b"ESMTP" if session.is_esmtp else b"SMTP"
+            self._trace = received_start(peer, session.helo, protocol)
+        parcel.add(self._trace + server.mail_date(int(time.time())) + b"\n")
+        self._data_began = server.now()
+        self._data_bytes = 0
+        session.answer(replies.DATA_GO_AHEAD)
+
+    def _on_body(self, event: Event) -> None:
+        assert isinstance(event, Body)
+        if self._parcel is not None:
+            self._parcel.add(event.data)
+
+    def _on_end(self, event: Event) -> None:
+        assert isinstance(event, MessageEnds)
+        if self._parcel is not None:
+            self._parcel.add(event.data)
+            self._parcel.finish(self._session.envelope())
+
+    def _on_dropped(self, event: Event) -> None:
+        assert isinstance(event, Dropped)
+        if self._parcel is not None:
+            self._parcel.give_up()
+            self._parcel = None
+            self._refused(event.reply)
+
+    def _on_mistake(self, event: Event) -> None:
+        assert isinstance(event, Mistake)
+        self._refused(event.reply)
+
+    HANDLERS: ClassVar[Mapping[type, Callable[["SmtpConnection", Event], None]]] = {
+        MailFrom: _judge,
+        RcptTo: _judge,
+        DataBegins: _on_data,
+        Body: _on_body,
+        MessageEnds: _on_end,
+        Dropped: _on_dropped,
+        Mistake: _on_mistake,
+    }
+
+    def _refused(self, reply: Reply, recipient: bytes | None = None) -> None:
+        line = refusal_line(self.ip.encode(), self._session.sender, recipient, reply)
+        self._server.log_line(line)
+
+    def _log(self, what: bytes) -> None:
+        self._server.log_line(b"smtpd: " + what)

@@ -1,0 +1,106 @@
+"""The resident qmail-smtpd: all clients in one event loop, one connection to the queue."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from qmail.core.controls import ControlError, control_reader
+from qmail.core.dates import mail_date
+from qmail.core.relay import OwnAddresses
+from qmail.core.smtp_policy import SmtpPolicy, read_policy
+from qmail.edge.accounts import MissingAccountError, accounts_of
+from qmail.edge.log import Log, complain
+from qmail.edge.program_line import ProgramCourier
+from qmail.edge.queue_line import QueueLine
+from qmail.edge.serve import SmtpServer
+from qmail.protocol.exits import Exit
+
+NAME: Final = "qmail-smtpd"
+LOG_FD: Final = 1
+
+
+def loop_factory() -> Callable[[], Any]:
+    """Return what makes the event loop: uvloop, or asyncio where that can't be imported."""
+    try:
+        import uvloop  # noqa: PLC0415 - it may be missing
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def inherit(fd: int) -> socket.socket:
+    """Take a listening socket from qmail-start; programs that we start must not get it.
+
+    `fileno=` finds family and protocol out; without these asyncio would leave Nagle on.
+    """
+    os.set_inheritable(fd, False)
+    return socket.socket(fileno=fd)
+
+
+class Resident:
+    """The server, its line to the queue and its signals."""
+
+    def __init__(self, home: str, policy: SmtpPolicy, own_addresses: OwnAddresses) -> None:
+        self._home = home
+        self._own_addresses = own_addresses
+        self._server = SmtpServer(policy, Log(LOG_FD), mail_date)
+        self._stop = asyncio.Event()
+
+    async def serve(self, sockets: list[socket.socket]) -> None:
+        """Serve until TERM."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._read_again)
+        task = self._find_queue()
+        await self._server.listen(sockets)
+        await self._stop.wait()
+        await self._server.shut_down()
+        if task is not None:
+            task.cancel()
+
+    def _find_queue(self) -> "asyncio.Task[None] | None":
+        server = self._server
+        program = os.environ.get("QMAILQUEUE")
+        if program is not None:
+            server.courier = ProgramCourier(program)
+            return None
+        peers = frozenset({0, accounts_of(self._home)["qmailq"].uid})
+        line = QueueLine(self._home, peers, server.has_work)
+        server.courier = line
+        server.at_end_of_turn(line.flush)
+        return asyncio.get_running_loop().create_task(line.keep_up())
+
+    def _read_again(self) -> None:
+        """Read the control files again; with a bad one, go on with the old settings."""
+        try:
+            self._server.policy = read_policy(
+                control_reader(self._home), os.environ, self._own_addresses
+            )
+        except (ControlError, OSError) as trouble:
+            complain(NAME, f"{trouble}: going on with the old settings")
+            self._server.log_line(b"smtpd: controls not read, going on with the old ones")
+        else:
+            self._server.log_line(b"smtpd: controls read")
+
+
+def run(home: str, policy: SmtpPolicy, own_addresses: OwnAddresses, fds: Sequence[int]) -> int:
+    """Serve the listening sockets `fds` until TERM; return the exit code."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    async def serve() -> None:
+        await Resident(home, policy, own_addresses).serve([inherit(fd) for fd in fds])
+
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(serve())
+    except (OSError, MissingAccountError) as trouble:
+        complain(NAME, f"fatal: {trouble}")
+        return Exit.TEMPORARY
+    return Exit.OK

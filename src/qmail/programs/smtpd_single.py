@@ -1,0 +1,281 @@
+"""One SMTP conversation on descriptors 0 and 1, as tcpserver starts it. Blocking, no event loop.
+
+Source: spec/smtp.md A.1 and A.2.
+"""
+
+import contextlib
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from typing import Final, NoReturn
+
+from qmail.core.dates import mail_date
+from qmail.core.smtp_policy import SmtpPolicy
+from qmail.edge.log import complain
+from qmail.edge.smtp_log import refusal_line
+from qmail.edge.submit import submit
+from qmail.protocol import reply as replies
+from qmail.protocol.reply import Reply
+from qmail.protocol.smtp_server import (
+    OUT_BYTES_MAX,
+    Body,
+    DataBegins,
+    Dropped,
+    Event,
+    MailFrom,
+    MessageEnds,
+    Mistake,
+    RcptTo,
+    Session,
+)
+from qmail.protocol.trace import Peer, received_start
+
+RECEIVE_BYTES: Final = 65536
+DATA_S_MIN: Final = 600.0
+DATA_BYTES_PER_S_MIN: Final = 1024
+LINGER_S: Final = 5.0
+
+
+class GoneError(Exception):
+    """The client is gone, or too slow: nothing more can be said to it."""
+
+
+class DroppedError(Exception):
+    """The session has refused the message that is being read, with `reply`."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply)
+        self.reply = reply
+
+
+class Wire:
+    """Descriptors 0 and 1, with a time limit for everything."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._deadline = 0.0
+        self._in = select.poll()
+        self._in.register(0, select.POLLIN)
+        self._out = select.poll()
+        self._out.register(1, select.POLLOUT)
+        self._was_blocking = os.get_blocking(0), os.get_blocking(1)
+
+    def __enter__(self) -> "Wire":
+        os.set_blocking(0, False)
+        os.set_blocking(1, False)
+        return self
+
+    def __exit__(self, *_trouble: object) -> None:
+        # The open files may be shared with whoever started us.
+        os.set_blocking(0, self._was_blocking[0])
+        os.set_blocking(1, self._was_blocking[1])
+
+    def begin_wait(self) -> None:
+        """Give the client the whole timeout again: it has sent a whole command."""
+        self._deadline = time.monotonic() + self._timeout_s
+
+    def read(self, limit: float | None = None) -> bytes:
+        """Wait for bytes until the deadline, or `limit`; b"" is the end of input.
+
+        Raises: TimeoutError: too late.
+        """
+        deadline = self._deadline if limit is None else limit
+        while True:
+            wait_s = min(deadline - time.monotonic(), self._timeout_s)
+            if wait_s <= 0 or not self._in.poll(wait_s * 1000):
+                raise TimeoutError
+            try:
+                return os.read(0, RECEIVE_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return b""
+
+    def linger(self) -> None:
+        """Let the client read the last reply: end our side, read on without looking.
+
+        Closing with unread input would make the kernel throw the reply away.
+        """
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(1)) as sock:
+            sock.shutdown(socket.SHUT_WR)
+        limit = time.monotonic() + LINGER_S
+        with contextlib.suppress(TimeoutError):
+            while self.read(limit):
+                pass
+
+    def write(self, data: bytes) -> None:
+        """Send everything.
+
+        Raises: GoneError: the client does not read, or is gone.
+        """
+        rest = memoryview(data)
+        while rest:
+            if not self._out.poll(self._timeout_s * 1000):
+                raise GoneError
+            try:
+                rest = rest[os.write(1, rest) :]
+            except BlockingIOError:
+                continue
+            except OSError as gone:
+                raise GoneError from gone
+
+
+class Conversation:
+    """One client."""
+
+    def __init__(self, home: str, policy: SmtpPolicy, environ: Mapping[str, str]) -> None:
+        self._home = home
+        self._policy = policy
+        self._environ = environ
+        self._session = Session(policy.session_settings)
+        self._wire = Wire(policy.timeout_s)
+        self._peer = peer_of_environment(environ)
+        self._relay_suffix: bytes | None = None
+        if "RELAYCLIENT" in environ:
+            self._relay_suffix = os.fsencode(environ["RELAYCLIENT"])
+        elif policy.clients.may_relay(environ.get("TCPREMOTEIP", "")):
+            self._relay_suffix = b""
+
+    def run(self) -> int:
+        """Talk until the end; return the exit code: 0 only after QUIT (spec/smtp.md A.1)."""
+        session = self._session
+        with self._wire:
+            try:
+                self._talk()
+            except GoneError:
+                return 1
+            except TimeoutError:
+                self._end(replies.TIMED_OUT)
+            except Exception as trouble:
+                complain("qmail-smtpd", f"session: {trouble!r}")
+                self._end(replies.UNFORESEEN)
+            if not session.has_quit:
+                self._wire.linger()
+        return 0 if session.has_quit else 1
+
+    def _end(self, reply: Reply) -> None:
+        self._log(reply)
+        self._session.close(reply)
+        with contextlib.suppress(GoneError):
+            self._send()
+
+    def _talk(self) -> None:
+        session, wire = self._session, self._wire
+        self._send()
+        wire.begin_wait()
+        while True:
+            while (event := session.next_event()) is not None:
+                self._handle(event)
+            sent = self._send()
+            if session.is_closed:
+                return
+            if sent:
+                wire.begin_wait()
+            if sent <= OUT_BYTES_MAX:
+                session.feed(wire.read())
+
+    def _send(self) -> int:
+        out = self._session.bytes_to_send()
+        self._wire.write(out)
+        return len(out)
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case MailFrom() | RcptTo():
+                reply, address = self._policy.judge(event, self._relay_suffix)
+                if reply.code != 250:
+                    self._log(reply, address)
+                self._session.answer(reply, address)
+            case DataBegins():
+                self._session.answer(replies.DATA_GO_AHEAD)
+                self._take_message()
+            case Mistake(reply):
+                self._log(reply)
+            case _:
+                raise AssertionError(f"{event} outside a message")
+
+    def _take_message(self) -> None:
+        session = self._session
+        parts = self._message()
+        try:
+            outcome = submit(self._home, parts, session.envelope(), self._environ)
+            # Refused before all of it was read: the reply has to wait for its end all the same.
+            for _ in parts:
+                pass
+        except DroppedError as dropped:
+            self._log(dropped.reply)
+            return
+        if outcome.result is None:
+            session.answer(replies.queued_reply(int(time.time()), outcome.qp))
+        else:
+            reply = replies.refused_reply(outcome.result)
+            self._log(reply)
+            session.answer(reply)
+
+    def _message(self) -> Iterator[bytes]:
+        """Yield the message as it arrives, the Received line first.
+
+        Raises: DroppedError, GoneError, TimeoutError.
+        """
+        session = self._session
+        protocol = b"ESMTP" if session.is_esmtp else b"SMTP"
+        start = received_start(self._peer, session.helo, protocol)
+        yield start + mail_date(int(time.time())) + b"\n"
+        limit = time.monotonic() + DATA_S_MIN
+        while True:
+            match session.next_event():
+                case Body(part):
+                    yield part
+                case MessageEnds(part):
+                    yield part
+                    return
+                case Dropped(reply):
+                    # Too big or looping is told here already; the reply follows at its end.
+                    if not session.is_in_data:
+                        raise DroppedError(reply)
+                    self._skip_message(reply, limit)
+                case _:
+                    limit += self._read_on(limit)
+
+    def _read_on(self, limit: float) -> float:
+        """Read more of the message. Returns by how many seconds that moves the limit."""
+        self._send()
+        data = self._wire.read(limit)
+        if not data:
+            raise GoneError
+        self._session.feed(data)
+        return len(data) / DATA_BYTES_PER_S_MIN
+
+    def _skip_message(self, reply: Reply, limit: float) -> NoReturn:
+        while self._session.is_in_data:
+            if self._session.next_event() is None:
+                limit += self._read_on(limit)
+        raise DroppedError(reply)
+
+    def _log(self, reply: Reply, recipient: bytes | None = None) -> None:
+        line = refusal_line(self._peer.ip, self._session.sender, recipient, reply)
+        with contextlib.suppress(OSError):
+            os.write(2, line + b"\n")
+
+
+def peer_of_environment(environ: Mapping[str, str]) -> Peer:
+    """Return what the TCP server says of the client (spec/smtp.md A.1)."""
+    info = environ.get("TCPREMOTEINFO")
+    local = environ.get("TCPLOCALHOST") or environ.get("TCPLOCALIP") or "unknown"
+    return Peer(
+        host=os.fsencode(environ.get("TCPREMOTEHOST") or "unknown"),
+        ip=os.fsencode(environ.get("TCPREMOTEIP") or "unknown"),
+        info=None if info is None else os.fsencode(info),
+        local=os.fsencode(local),
+    )
+
+
+def converse(home: str, policy: SmtpPolicy | None, environ: Mapping[str, str]) -> int:
+    """Hold one conversation; return the exit code. Without a policy there is nothing to say."""
+    if policy is None:
+        with contextlib.suppress(OSError):
+            os.write(1, replies.NOT_SET_UP.wire)
+        return 1
+    return Conversation(home, policy, environ).run()
