@@ -57,6 +57,10 @@ BACKLOG: Final = 1024
 DEFAULT_DELIVERY: Final = "./Mailbox"
 
 
+# Before anything changes the folder: the programs lie beside this one.
+BIN: Final = os.path.dirname(os.path.realpath(sys.argv[0]))
+
+
 class CannotStartError(Exception):
     """Why the suite does not start; the text says what to do."""
 
@@ -75,7 +79,7 @@ class Starter:
         self._failed = False
         self._log_fd = 1
         self._log = Log(1)
-        self._bin = os.path.dirname(os.path.realpath(sys.argv[0]))
+        self._bin = BIN
         self._environ = dict(os.environ, QMAIL_HOME=home)
         self._environ["PATH"] = f"{self._bin}:{os.environ.get('PATH', '/usr/bin:/bin')}"
         for number in (signal.SIGTERM, signal.SIGINT):
