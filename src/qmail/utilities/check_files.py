@@ -1,9 +1,9 @@
 """The part of `qmail check` that looks at folders, files, modes, owners and what can be reached."""
 
+import importlib.util
 import os
 import stat
 import sys
-import sysconfig
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,6 +20,7 @@ from qmail.utilities.check_report import Report
 
 SHOWN_MAX: Final = 5
 """Of many files with the same fault only so many are named."""
+LIBRARIES: Final = ("uvloop", "dns")
 KINDS: Final = {Kind.FOLDER: stat.S_ISDIR, Kind.FILE: stat.S_ISREG, Kind.PIPE: stat.S_ISFIFO}
 QUEUE_FILE_OWNERS: Final = {
     "pid": "qmailq",
@@ -156,8 +157,13 @@ def check_programs(report: Report, home: str, accounts: Accounts) -> None:
 
 
 def _check_reach(report: Report, home: str, folder: str, package: str) -> None:
-    libraries = {sysconfig.get_path("stdlib"), *(path for path in sys.path if os.path.isdir(path))}
-    needed = {home, folder, os.path.realpath(sys.executable), *libraries}
+    needed = {home, folder, os.path.realpath(sys.executable), os.path.dirname(os.__file__)}
+    for name in LIBRARIES:
+        found = importlib.util.find_spec(name)
+        if found is None or not found.origin:
+            report.error(f"the library {name} is missing: run 'make install'")
+        else:
+            needed.add(os.path.dirname(found.origin))
     closed = {part for path in needed if (part := closed_part(path))}
     closed |= {part for name in PROGRAMS if (part := _closed_file(f"{folder}/{name}"))}
     closed |= {part} if (part := closed_below(package)) else set()
