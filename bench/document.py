@@ -1,0 +1,64 @@
+"""docs/benchmarks.md: the figures, what they were taken on, and how. Pure."""
+
+from typing import Final
+
+from bench.machine import Machine
+from bench.report import Report, markdown, tables
+
+HOW: Final = """\
+## How each figure is taken
+
+- **In turn.** In each round our suite is measured and then Postfix, with the same load, on the same
+  file system. A rate is the median of the rounds. A ratio is taken in each round, and the median of
+  the ratios is quoted; "of rounds" gives the least and the greatest. Every variant starts with a
+  warm-up that is not counted. N, the number of messages, is chosen from the last rate, so that one
+  measurement takes a few seconds; it may differ between the two, and a rate is N by time.
+- **Load.** `smtp-source -s 20 -m N -l SIZE`, with `-d` where connections are kept. Its default is a
+  connection for each message.
+- **local**: from the start of smtp-source until the last of N messages is in `new/` of one
+  recipient's maildir. The recipient is an account made for the run, the same for both.
+- **relay**: from the start of smtp-source until smtp-sink has taken the last of N messages, by its
+  running counter (`smtp-sink -c`).
+- **accept**: from the start of smtp-source until its last message is answered 250, with nothing
+  delivered meanwhile. Ours: `concurrencylocal` 0. Postfix: whichever of three ways is fastest for
+  it here, tried first (the note names it). Each measurement starts with an empty queue.
+- **CPU ms**: user and system time of all processes of the server, ended ones included, from
+  `/proc/PID/stat`, until the server is idle again; "CPU ratio" is Postfix's by ours. smtp-source and smtp-sink apart ("load ms").
+  "other CPU" is what else ran on the machine, in cores: the kernel's own threads, the benchmark,
+  and whatever disturbed it.
+- **flushes**: flush requests that the disk under the queues completed (`/proc/diskstats`), by the
+  number of messages. Other writers to the same disk are counted with them.
+- **Memory**: sum of the proportional set sizes (`/proc/PID/smaps_rollup`) of all processes of the
+  suite. What the kernel keeps for sockets is not in it. Idle: two seconds after the start, before
+  any mail. Idle connections have each read their greeting.
+- **sendmail**: median time of 20 runs of `sendmail -t` on one small message, ours and Postfix's in
+  turn. Cold means a new process each; the files are in the page cache.
+- **Postfix** is Debian's package with its defaults, in a configuration directory and queue of its
+  own on a port of its own, logging to a file; without chroot, without TLS. Ours is a home made by
+  `qmail init`, started by `qmail-start ./Maildir/`, logging to a file.
+"""
+
+
+def document(report: Report, *, date: str, options: str) -> str:
+    """Write docs/benchmarks.md."""
+    parts = [
+        "# Benchmarks",
+        "Written by `make bench`; the next run replaces it.",
+        about(report.machine, date, options),
+    ]
+    for title, table in tables(report):
+        parts += [f"## {title}", markdown(table)]
+    if report.notes:
+        parts += ["## Notes", "\n".join(f"- {note}" for note in report.notes)]
+    return "\n\n".join([*parts, HOW])
+
+
+def about(machine: Machine, date: str, options: str) -> str:
+    """Say when, on what and how."""
+    command = f"bench/main.py {options}".strip()
+    return "\n".join((
+        f"- {date}, `.venv/bin/python {command}`",
+        f"- {machine.cores} cores ({machine.cpu}), {machine.memory_gb:.0f} GB, {machine.kernel}",
+        f"- queues on {machine.file_system}",
+        f"- Python {machine.python}, Postfix {machine.postfix}",
+    ))  # fmt: skip

@@ -1,0 +1,109 @@
+"""Our suite: a home of its own, made by `qmail init`, its control files then written by hand."""
+
+import os
+import subprocess
+import sys
+from typing import Final
+
+from bench.load import end_process, free_port, wait_for_greeting
+from bench.values import HOST, RELAY_DOMAIN, BenchError, Mailbox
+
+INIT_SECONDS_MAX: Final = 60.0
+BIN: Final = os.path.realpath(os.path.dirname(sys.executable))
+"""The folder of the programs; the interpreter of .venv runs this."""
+ONE_ACCOUNT_NAME: Final = "bench"
+
+
+def is_there() -> bool:
+    """Say whether the programs are installed."""
+    return all(os.access(f"{BIN}/{name}", os.X_OK) for name in ("qmail", "qmail-start", "sendmail"))
+
+
+class Ours:
+    """One instance of our suite. `folder` is its own and exists."""
+
+    name = "ours"
+
+    def __init__(self, folder: str, *, sink_port: int, is_withheld: bool) -> None:
+        self.port = free_port()
+        self.home = f"{folder}/home"
+        self._log = f"{folder}/log"
+        self._sink_port = sink_port
+        self._is_withheld = is_withheld
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process of qmail-start."""
+        return 0 if self._process is None else self._process.pid
+
+    def mailbox(self) -> Mailbox:
+        """Return the recipient that a home of one account has."""
+        return Mailbox(local_part=ONE_ACCOUNT_NAME, new=f"{self.home}/alias/Maildir/new")
+
+    def controls(self) -> dict[str, str]:
+        """Return the control files that are written by hand."""
+        return {
+            "listeners": f"smtp 127.0.0.1:{self.port}\n",
+            "locals": f"{HOST}\n",
+            "rcpthosts": f"{HOST}\n{RELAY_DOMAIN}\n",
+            "smtproutes": f":[127.0.0.1]:{self._sink_port}\n",
+            "concurrencylocal": "0\n" if self._is_withheld else "20\n",
+            "concurrencyremote": "500\n",
+        }
+
+    def configure(self) -> None:
+        """Make the home. Raises: BenchError: `qmail init` failed."""
+        command = [f"{BIN}/qmail", "init", "--home", self.home, "--host", HOST]
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=INIT_SECONDS_MAX,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise BenchError("qmail init does not end") from None
+        if done.returncode != 0:
+            reason = done.stderr.decode("utf-8", "replace").strip()[-500:]
+            raise BenchError(f"qmail init: {reason or done.returncode}")
+        for name, text in self.controls().items():
+            with open(f"{self.home}/control/{name}", "w", encoding="ascii") as file:
+                file.write(text)
+        if os.geteuid() != 0:
+            path = f"{self.home}/alias/.qmail-{ONE_ACCOUNT_NAME}"
+            with open(path, "w", encoding="ascii") as file:
+                file.write("./Maildir/\n")
+
+    def start(self) -> None:
+        """Start it and wait for its greeting. Raises: BenchError."""
+        self.configure()
+        with open(self._log, "ab") as log:
+            self._process = subprocess.Popen(
+                [f"{BIN}/qmail-start", "./Maildir/"],
+                cwd="/",
+                env={**os.environ, "QMAIL_HOME": self.home},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            wait_for_greeting(self.port, "qmail-start", self._process)
+        except BenchError as problem:
+            raise BenchError(f"{problem}: {self.last_log_line()}") from None
+
+    def last_log_line(self) -> str:
+        """Return the end of the log."""
+        with open(self._log, "rb") as log:
+            return log.read()[-500:].decode("utf-8", "replace").strip().split("\n")[-1]
+
+    def stop(self) -> None:
+        """End it by TERM to qmail-start."""
+        end_process(self._process)
+        self._process = None
+
+    def sendmail(self) -> tuple[list[str], dict[str, str]]:
+        """Return our sendmail, and the home it works for."""
+        return [f"{BIN}/sendmail"], {"QMAIL_HOME": self.home}

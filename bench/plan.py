@@ -1,0 +1,231 @@
+"""The run itself: servers started, variants measured in turn, everything stopped again."""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from bench.extras import idle_connections, idle_memory, sendmail_ms, sync_calls_each
+from bench.load import Sink
+from bench.mailbox import make_account, remove_account
+from bench.measure import Field, make_field, measure
+from bench.ours import Ours
+from bench.postfix import Postfix, Withhold
+from bench.report import (
+    NONE,
+    SENDMAIL_MS_TARGET,
+    Report,
+    Row,
+    Single,
+    idle_single,
+    memory_single,
+)
+from bench.values import Kind, Mailbox, Sample, Server, Variant
+
+SIZES_BYTES: Final = (4096, 102400)
+WARM_UP_COUNT: Final = {4096: 400, 102400: 100}
+COUNT_MIN: Final = 100
+COUNT_MAX: Final = 40_000
+TRIAL: Final = Variant(Kind.ACCEPT, 4096, is_kept=True)
+STRACE_COUNT: Final = 500
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be measured."""
+
+    folder: str
+    parts: frozenset[str]
+    rounds: int
+    seconds: float
+    sendmail_runs: int
+    idle_count: int
+    with_postfix: bool
+    with_strace: bool
+
+
+def run_plan(plan: Plan, report: Report, say: Say) -> None:
+    """Measure everything that `plan` asks for into `report`.
+
+    Raises: BenchError, OSError: something could not be measured.
+    """
+    with ExitStack() as stack:
+        sink = Sink(plan.folder)
+        stack.callback(sink.stop)
+        sink.start()
+        bench = Bench(plan, report, say, sink)
+        if os.geteuid() == 0:
+            bench.account = make_account(plan.folder)
+            stack.callback(remove_account)
+        else:
+            report.notes.append("Ours ran under one account: not started by root.")
+        if plan.parts - {"accept"}:
+            bench.measure_delivering()
+        if "accept" in plan.parts:
+            bench.measure_accepting()
+
+
+def variants(kind: Kind) -> list[Variant]:
+    """List the variants of one kind of work."""
+    return [Variant(kind, *pair) for pair in itertools.product(SIZES_BYTES, (True, False))]
+
+
+def count_for(rate: float, seconds: float) -> int:
+    """Return how many messages take about `seconds` at that rate, in round hundreds."""
+    return min(COUNT_MAX, max(COUNT_MIN, round(rate * seconds / 100) * 100))
+
+
+class Bench:
+    """One run: the plan, where its figures go, and what stays the same for all measurements."""
+
+    def __init__(self, plan: Plan, report: Report, say: Say, sink: Sink) -> None:
+        self._plan = plan
+        self._report = report
+        self._say = say
+        self._sink = sink
+        self.account: Mailbox | None = None
+
+    # --- servers --------------------------------------------------------------------------------
+
+    @contextmanager
+    def _running(self, server: Server, folder: str) -> Iterator[Server]:
+        """Start a server, and stop it whatever happens; its queue goes with it."""
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _folder(self) -> str:
+        folder = tempfile.mkdtemp(dir=self._plan.folder)
+        os.chmod(folder, 0o755)
+        return folder
+
+    def _ours(self, stack: ExitStack, *, is_withheld: bool) -> tuple[Server, Field]:
+        folder = self._folder()
+        server = Ours(folder, sink_port=self._sink.port, is_withheld=is_withheld)
+        stack.enter_context(self._running(server, folder))
+        return server, self._field(self.account or server.mailbox())
+
+    def _postfix(self, stack: ExitStack, withhold: Withhold) -> Server:
+        folder = self._folder()
+        server = Postfix(folder, sink_port=self._sink.port, withhold=withhold)
+        return stack.enter_context(self._running(server, folder))
+
+    def _field(self, mailbox: Mailbox) -> Field:
+        return make_field(mailbox, self._sink, self._plan.folder)
+
+    # --- local, relay, and what is no rate ------------------------------------------------------
+
+    def measure_delivering(self) -> None:
+        """Measure with servers that deliver; both run all the time, one of them idle."""
+        with ExitStack() as stack:
+            server, field = self._ours(stack, is_withheld=False)
+            servers = [server]
+            if self._plan.with_postfix:
+                servers.append(self._postfix(stack, Withhold.NOTHING))
+            if "memory" in self._plan.parts:
+                self._measure_memory(servers)
+            if "sendmail" in self._plan.parts:
+                self._measure_sendmail(servers, field)
+            for kind in (Kind.LOCAL, Kind.RELAY):
+                if kind.value in self._plan.parts:
+                    self._measure_kind(kind, servers, field)
+
+    def _measure_memory(self, servers: list[Server]) -> None:
+        self._say("bench: memory")
+        found = [idle_memory(server) for server in servers]
+        self._report.singles.append(memory_single(found[0], (*found, None)[1]))
+        if self._plan.idle_count:
+            self._say(f"bench: {self._plan.idle_count} idle connections")
+            idle = idle_connections(servers[0], self._plan.idle_count)
+            self._report.singles.append(idle_single(idle))
+            if idle.open_count < self._plan.idle_count:
+                self._report.notes.append(
+                    f"Of {self._plan.idle_count} idle connections {idle.open_count} stayed open."
+                )
+
+    def _measure_sendmail(self, servers: list[Server], field: Field) -> None:
+        self._say("bench: sendmail")
+        times = sendmail_ms(servers, field.mailbox.address, self._plan.sendmail_runs)
+        shown = [f"{one:.1f} ms" for one in times]
+        target = f"under {SENDMAIL_MS_TARGET} ms"
+        self._report.singles.append(
+            Single("sendmail of one small message", shown[0], (*shown, NONE)[1], target)
+        )
+
+    def _measure_kind(self, kind: Kind, servers: list[Server], field: Field) -> None:
+        for variant in variants(kind):
+            samples: list[list[Sample]] = []
+            counts = []
+            for server in servers:
+                warm = measure(server, variant, WARM_UP_COUNT[variant.size_bytes], field)
+                counts.append(count_for(warm.rate, self._plan.seconds))
+                samples.append([])
+            for _ in range(self._plan.rounds):
+                for at, server in enumerate(servers):
+                    sample = measure(server, variant, counts[at], field)
+                    counts[at] = count_for(sample.rate, self._plan.seconds)
+                    samples[at].append(sample)
+            self._add_row(variant, samples)
+        if self._plan.with_strace:
+            self._count_syncs(kind, servers, field)
+
+    def _add_row(self, variant: Variant, samples: list[list[Sample]]) -> None:
+        row = Row(variant, samples[0], (*samples, [])[1])
+        self._report.rows.append(row)
+        rates = [" ".join(f"{one.rate:.0f}" for one in side) for side in samples]
+        self._say(f"bench: {variant.title}: {' | '.join(rates)} a second")
+
+    def _count_syncs(self, kind: Kind, servers: list[Server], field: Field) -> None:
+        variant = Variant(kind, SIZES_BYTES[0], is_kept=True)
+        for server in servers:
+            calls = sync_calls_each(server, variant, STRACE_COUNT, field)
+            shown = ", ".join(f"{name} {each:.3f}" for name, each in sorted(calls.items()))
+            self._report.notes.append(
+                f"Calls for each message, {server.name}, {variant.title}: {shown or 'none'}."
+            )
+
+    # --- accept only ----------------------------------------------------------------------------
+
+    def measure_accepting(self) -> None:
+        """Measure with deliveries withheld; every measurement starts with an empty queue."""
+        withhold = self._best_withhold() if self._plan.with_postfix else None
+        for variant in variants(Kind.ACCEPT):
+            samples: list[list[Sample]] = [[]] if withhold is None else [[], []]
+            counts = [0, 0]
+            for _ in range(self._plan.rounds):
+                for at, side in enumerate(samples):
+                    sample = self._accept(variant, withhold if at else None, counts[at])
+                    counts[at] = count_for(sample.rate, self._plan.seconds)
+                    side.append(sample)
+            self._add_row(variant, samples)
+
+    def _accept(self, variant: Variant, withhold: Withhold | None, count: int) -> Sample:
+        """Measure one fresh server; without a way to withhold it is ours."""
+        with ExitStack() as stack:
+            if withhold is None:
+                server, field = self._ours(stack, is_withheld=True)
+            else:
+                server = self._postfix(stack, withhold)
+                field = self._field(self.account or Mailbox(local_part="", new=""))
+            warm = measure(server, variant, WARM_UP_COUNT[variant.size_bytes], field)
+            return measure(
+                server, variant, count or count_for(warm.rate, self._plan.seconds), field
+            )
+
+    def _best_withhold(self) -> Withhold:
+        """Find the way to withhold deliveries that lets Postfix accept fastest."""
+        self._say("bench: how Postfix accepts fastest")
+        rates = {way: self._accept(TRIAL, way, 0).rate for way in Withhold}
+        best = max(rates, key=lambda way: rates[way])
+        tried = ", ".join(f"{way.value} {rate:.0f}/s" for way, rate in rates.items())
+        self._report.notes.append(f"Accept-only, Postfix: {best.value} (tried: {tried}).")
+        return best

@@ -1,0 +1,210 @@
+"""From samples to tables: medians, ratios pair by pair, plain text and Markdown. Pure."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from bench.extras import IdleConnections, Memory
+from bench.machine import Machine
+from bench.values import Kind, Sample, Variant
+
+NONE: Final = "-"
+TARGET_BYTES: Final = 4096
+"""The targets are for messages of this size."""
+RATIO_TARGETS: Final = {
+    (Kind.LOCAL, True): 4.0,
+    (Kind.LOCAL, False): 3.0,
+    (Kind.RELAY, True): 4.0,
+    (Kind.RELAY, False): 3.0,
+    (Kind.ACCEPT, True): 5.0,
+    (Kind.ACCEPT, False): 5.0,
+}
+SUITE_MB_TARGET: Final = 200
+IDLE_MB_TARGET: Final = 150
+SENDMAIL_MS_TARGET: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """All rounds of one variant; the nth samples of both sides were taken one after the other."""
+
+    variant: Variant
+    ours: Sequence[Sample]
+    postfix: Sequence[Sample]
+
+    @property
+    def ratios(self) -> list[float]:
+        """Our rate over Postfix's, pair by pair."""
+        return [a.rate / b.rate for a, b in zip(self.ours, self.postfix, strict=False)]
+
+    @property
+    def target(self) -> float | None:
+        """The ratio to reach."""
+        if self.variant.size_bytes != TARGET_BYTES:
+            return None
+        return RATIO_TARGETS[self.variant.kind, self.variant.is_kept]
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """One figure that is no rate."""
+
+    title: str
+    ours: str
+    postfix: str = NONE
+    target: str = NONE
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything that a run has found."""
+
+    machine: Machine
+    rows: list[Row] = field(default_factory=list)
+    singles: list[Single] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+Table = tuple[Sequence[str], list[Sequence[str]]]
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """Write a figure; a dash where there is none."""
+    return NONE if value is None else f"{value:.{digits}f}"
+
+
+def median(values: Iterable[float | None]) -> float | None:
+    """Return the median of what is there; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def span(values: Sequence[float], digits: int = 0) -> str:
+    """Write the least and the greatest of several."""
+    if not values:
+        return NONE
+    return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
+
+
+RATE_HEAD: Final = (
+    "work", "ours/s", "Postfix/s", "ratio", "of rounds", "target", "reached", "ours, of rounds",
+    "Postfix, of rounds",
+)  # fmt: skip
+
+
+def rate_table(rows: Iterable[Row]) -> Table:
+    """Messages a second, and the ratios."""
+    lines: list[Sequence[str]] = []
+    for row in rows:
+        ours, theirs = [one.rate for one in row.ours], [one.rate for one in row.postfix]
+        ratio, target = median(row.ratios), row.target
+        reached = NONE
+        if ratio is not None and target is not None:
+            reached = "yes" if ratio >= target else "no"
+        lines.append((
+            row.variant.title, number(median(ours)), number(median(theirs)), number(ratio, 2),
+            span(row.ratios, 2), number(target), reached, span(ours), span(theirs),
+        ))  # fmt: skip
+    return RATE_HEAD, lines
+
+
+COST_HEAD: Final = (
+    "work", "CPU ms ours", "CPU ms Postfix", "CPU ratio", "load ms ours", "load ms Postfix", "flushes ours",
+    "flushes Postfix", "N ours", "N Postfix", "other CPU",
+)  # fmt: skip
+
+
+def cost_table(rows: Iterable[Row]) -> Table:
+    """CPU and flushes for each message."""
+    lines: list[Sequence[str]] = []
+    for row in rows:
+        ours, theirs = row.ours, row.postfix
+        ratio = median(b.cpu_ms / a.cpu_ms for a, b in zip(ours, theirs, strict=False))
+        other = median(one.other_cpu_s / one.wall_s for one in (*ours, *theirs))
+        lines.append((
+            row.variant.title,
+            number(median(one.cpu_ms for one in ours), 3),
+            number(median(one.cpu_ms for one in theirs), 3),
+            number(ratio, 2),
+            number(median(one.load_cpu_ms for one in ours), 3),
+            number(median(one.load_cpu_ms for one in theirs), 3),
+            number(median(one.flushes_each for one in ours), 3),
+            number(median(one.flushes_each for one in theirs), 3),
+            number(median(one.count for one in ours)),
+            number(median(one.count for one in theirs)),
+            number(other, 2),
+        ))  # fmt: skip
+    return COST_HEAD, lines
+
+
+def single_table(singles: Iterable[Single]) -> Table:
+    """The figures that are no rates."""
+    head = ("what", "ours", "Postfix", "target")
+    return head, [(one.title, one.ours, one.postfix, one.target) for one in singles]
+
+
+def memory_single(ours: Memory, postfix: Memory | None) -> Single:
+    """Write the memory of the idle suites."""
+
+    def shown(memory: Memory | None) -> str:
+        return NONE if memory is None else f"{memory.mb:.0f} MB, {memory.processes} processes"
+
+    title = "idle memory of the whole suite"
+    return Single(title, shown(ours), shown(postfix), f"under {SUITE_MB_TARGET} MB")
+
+
+def idle_single(found: IdleConnections) -> Single:
+    """Write what idle connections cost."""
+    title = f"{found.open_count} idle SMTP connections, the whole suite"
+    shown = f"{found.after_mb:.0f} MB ({found.before_mb:.0f} before)"
+    return Single(title, shown, target=f"under {IDLE_MB_TARGET} MB")
+
+
+def aligned(table: Table) -> str:
+    """Write a table as plain text in columns: words to the left, figures to the right."""
+    head, lines = table
+    widths = _widths(table)
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if at == 0 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in (head, *lines)
+    )
+
+
+def markdown(table: Table) -> str:
+    """Write a table as Markdown, in columns too."""
+    head, lines = table
+    widths = _widths(table)
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join(
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in (head, rule, *lines)
+    )
+
+
+def _widths(table: Table) -> list[int]:
+    head, lines = table
+    return [max(len(line[at]) for line in (head, *lines)) for at in range(len(head))]
+
+
+def tables(report: Report) -> list[tuple[str, Table]]:
+    """List the tables that have anything to show, each with its title."""
+    found = []
+    if report.rows:
+        found.append(("Messages a second", rate_table(report.rows)))
+        found.append(("For each message", cost_table(report.rows)))
+    if report.singles:
+        found.append(("Besides", single_table(report.singles)))
+    return found
+
+
+def plain_text(report: Report) -> str:
+    """Write the whole report for the terminal."""
+    parts = [f"{title}\n{aligned(table)}" for title, table in tables(report)]
+    parts += [f"note: {note}" for note in report.notes]
+    return "\n\n".join(parts)

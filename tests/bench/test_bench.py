@@ -1,0 +1,177 @@
+"""The benchmark's pure parts: what it reads out of the kernel's and the tools' output, its sums."""
+
+import importlib
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def part(name: str) -> ModuleType:
+    if ROOT not in sys.path:
+        sys.path.append(ROOT)
+    return importlib.import_module(f"bench.{name}")
+
+
+counters = part("counters")
+extras = part("extras")
+load = part("load")
+machine = part("machine")
+plan = part("plan")
+report = part("report")
+values = part("values")
+
+DISKSTATS = (
+    " 254       0 vda 91864 28980 3644722 55745 7758 21624 612216 5455 0 21988 61779 3989 73 89280"
+    " 537 523 39\n"
+    " 253       0 zram0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
+    "   8       1 sda1 1 2 3 4 5 6 7 8 9 10 11\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("device", "flushes"), [("254:0", 523), ("253:0", 0), ("8:1", None), ("25:4", None)]
+)
+def test_flushes_are_the_19th_column_of_the_device(device: str, flushes: int | None) -> None:
+    assert counters.parse_flushes(DISKSTATS, device) == flushes
+
+
+def test_a_process_name_may_hold_blanks_and_parentheses() -> None:
+    text = "77 (a) S 1 (b) S 9 77 77 0 -1 4194560 1 2 3 4 100 20 3 4 20 0 1 0"
+    assert counters.parse_stat(text) == counters.ProcessTimes(9, 127)
+
+
+def test_a_tree_holds_all_below_its_root_and_nothing_else() -> None:
+    parents = {1: 0, 5: 1, 6: 5, 7: 6, 8: 1}
+    processes = {pid: counters.ProcessTimes(parent, 1) for pid, parent in parents.items()}
+    assert sorted(counters.tree_of(5, processes)) == [5, 6, 7]
+    assert counters.tree_of(99, processes) == []
+
+
+def test_the_own_process_is_in_the_tree_of_its_parent() -> None:
+    assert os.getpid() in counters.tree_of(os.getppid(), counters.read_processes())
+
+
+def test_pss_is_read_and_missing_pss_is_nothing() -> None:
+    assert counters.parse_pss_kb("Rss:    9 kB\nPss:     1234 kB\nPss_Anon:  5 kB\n") == 1234
+    assert counters.parse_pss_kb("") == 0
+
+
+def test_busy_time_leaves_idle_and_waiting_out() -> None:
+    text = "cpu  100 20 30 9999 8888 4 5 6 77 88\ncpu0 1 1 1 1 1 1 1 1 1 1\n"
+    assert counters.parse_busy_s(text) * counters.TICKS_PER_SECOND == 165
+
+
+@pytest.mark.parametrize(
+    ("tail", "count"),
+    [
+        (b"", 0),
+        (b"sess=0 quit=0 mesg=1\rsess=0 quit=0 mesg=2\r", 2),
+        (b"esg=7\rsess=3 quit=2 mesg=812\rsess=3 quit=3 mesg=81", 812),
+        (b"mesg=9 \n", 9),
+    ],
+)
+def test_the_sink_counter_is_the_last_complete_one(tail: bytes, count: int) -> None:
+    assert load.parse_sink_count(tail) == count
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_smtp_source_keeps_connections_only_when_told(
+    is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "need", lambda name: name)
+    one = load.Load(port=1, recipient="a@b", count=7, size_bytes=9, is_kept=is_kept)
+    command = one.command()
+    assert ("-d" in command) is is_kept
+    assert command[command.index("-s") + 1] == "7"
+    assert command[-1] == "127.0.0.1:1"
+
+
+def test_strace_counts_are_read_in_either_order_of_columns() -> None:
+    text = "syscall            calls\n---- ---\nfsync   12\nsyncfs   3\n---- ---\ntotal  15\n"
+    assert extras.parse_strace_counts(text) == {"fsync": 12, "syncfs": 3}
+    assert extras.parse_strace_counts("  12 fdatasync\n 12 total\n") == {"fdatasync": 12}
+
+
+def test_the_file_system_is_that_of_the_longest_mount_point() -> None:
+    mounts = (
+        "/dev/a / ext4 rw,relatime,discard 0 0\n"
+        "tmpfs /var/tm tmpfs rw 0 0\n"
+        "/dev/b /var/tmp xfs rw,noatime,attr2 0 0\n"
+    )
+    assert machine.parse_file_system(mounts, "/var/tmp/x") == "xfs noatime"
+    assert machine.parse_file_system(mounts, "/var/tmpx") == "ext4 relatime discard"
+    assert machine.parse_file_system("", "/") == "unknown"
+
+
+def test_the_cpu_model_is_read() -> None:
+    assert machine.parse_cpu_model("model\t: 1\nmodel name\t: Some CPU\n") == "Some CPU"
+
+
+@pytest.mark.parametrize(("rate", "count"), [(3.0, 100), (1000.0, 3500), (1e9, 40_000)])
+def test_the_number_of_messages_follows_the_rate_within_bounds(rate: float, count: int) -> None:
+    assert plan.count_for(rate, 3.5) == count
+
+
+def sample(rate: float, *, flushes: int | None = 50) -> Any:
+    return values.Sample(
+        count=100, seconds=100 / rate, cpu_s=0.1, load_cpu_s=0.02, other_cpu_s=0.5, wall_s=1.0,
+        flushes=flushes,
+    )  # fmt: skip
+
+
+def row(ours: list[float], postfix: list[float], **variant: object) -> Any:
+    chosen = {"kind": values.Kind.LOCAL, "size_bytes": 4096, "is_kept": True, **variant}
+    return report.Row(
+        values.Variant(**chosen), [sample(one) for one in ours], [sample(one) for one in postfix]
+    )
+
+
+def test_a_ratio_is_the_median_of_pairs_and_not_the_ratio_of_medians() -> None:
+    _, lines = report.rate_table([row([100, 200, 900], [100, 50, 300])])
+    assert lines[0][:7] == ("local, 4 KB, kept", "200", "100", "3.00", "1.00 to 4.00", "4", "no")
+
+
+@pytest.mark.parametrize(("ours", "reached"), [(400.0, "yes"), (399.0, "no")])
+def test_a_target_is_reached_at_its_value(ours: float, reached: str) -> None:
+    assert report.rate_table([row([ours], [100])])[1][0][6] == reached
+
+
+def test_only_small_messages_have_a_target() -> None:
+    _, lines = report.rate_table([row([1], [1], size_bytes=102400, is_kept=False)])
+    assert lines[0][0] == "local, 100 KB, one a message"
+    assert lines[0][5:7] == ("-", "-")
+
+
+def test_ours_alone_leaves_dashes() -> None:
+    _, lines = report.rate_table([row([100], [])])
+    assert lines[0] == (
+        "local, 4 KB, kept", "100", "-", "-", "-", "4", "-", "100 to 100", "-"
+    )  # fmt: skip
+
+
+def test_costs_are_by_message() -> None:
+    _, lines = report.cost_table([row([100], [100])])
+    assert lines[0] == (
+        "local, 4 KB, kept", "1.000", "1.000", "1.00", "0.200", "0.200", "0.500", "0.500", "100",
+        "100", "0.50",
+    )  # fmt: skip
+
+
+def test_uncounted_flushes_are_no_zero() -> None:
+    assert report.median([sample(1, flushes=None).flushes_each]) is None
+
+
+def test_plain_columns_line_up_and_markdown_has_its_rule() -> None:
+    table = (("what", "n"), [("a", "1"), ("longer", "123")])
+    assert report.aligned(table) == "what      n\na         1\nlonger  123"
+    assert report.markdown(table).split("\n") == [
+        "| what   | n   |",
+        "| ------ | --: |",
+        "| a      | 1   |",
+        "| longer | 123 |",
+    ]
