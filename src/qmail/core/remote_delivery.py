@@ -74,6 +74,12 @@ class Deliverer(Generic[Sent]):
             if address is not None:
                 self._fixed[route] = (Target(address, route.port),)
 
+    def fixed_target(self, host: bytes) -> Target | None:
+        """Return where mail for `host` goes if a route to an address says so, without look-up."""
+        route = route_of(host, self._routes)
+        fixed = None if route is None else self._fixed.get(route)
+        return fixed[0] if fixed else None
+
     async def deliver(self, host: bytes, message: Sent) -> Outcome:
         """Pass `message` on to one of the servers that take mail for `host`."""
         found = await self._targets(host)
@@ -82,10 +88,10 @@ class Deliverer(Generic[Sent]):
         outcomes: list[Outcome] = []
         for target in found:
             outcome = await self._exchanger.exchange(target.address, target.port, message)
-            if outcome.ending is Ending.FINAL:
-                return outcome
             outcomes.append(outcome)
-        return _all_together(outcomes)
+            if outcome.ending is Ending.FINAL:
+                break
+        return all_together(outcomes)
 
     async def _targets(self, host: bytes) -> Targets | Result:
         route = route_of(host, self._routes)
@@ -136,8 +142,15 @@ class Deliverer(Generic[Sent]):
         return targets([Candidate(0, answer.values)], self._local(), port)
 
 
-def _all_together(outcomes: Sequence[Outcome]) -> Outcome:
-    """Say what it means that no host listened: for good only where each one said so."""
+def all_together(outcomes: Sequence[Outcome]) -> Outcome:
+    """Say what came of the message at the hosts that were tried, in this order.
+
+    Only the last one can have taken or refused it. Where none listened, that is for good only if
+    each one said so.
+    """
+    last = outcomes[-1]
+    if last.ending is Ending.FINAL:
+        return last
     spoken = [outcome for outcome in outcomes if outcome is not NO_CONNECTION]
     if not spoken:
         return Outcome((), NO_CONNECTION.result)

@@ -21,7 +21,7 @@ class Body:
         self._wire = None if small is None else wire_form(small)
         self._offset = 0
         self._has_end = False
-        self._stuffer = DotStuffer()
+        self._stuffer: DotStuffer | None = None
 
     @classmethod
     def of_bytes(cls, message: bytes) -> "Body":
@@ -36,12 +36,12 @@ class Body:
         """
         if size <= PART_BYTES:
             try:
-                small = os.read(fd, PART_BYTES + 1)
+                small = os.read(fd, size + 1)
             except OSError:
                 os.close(fd)
                 raise
             # Any bytes beyond that came after its size was taken: then it counts as a long one.
-            if len(small) <= PART_BYTES:
+            if len(small) <= size:
                 os.close(fd)
                 return cls(-1, small)
         return cls(fd, None)
@@ -72,13 +72,14 @@ class Body:
         if self._wire is not None:
             self._has_end = True
             return self._wire
+        stuffer = self._stuffer = self._stuffer or DotStuffer()
         while part := os.pread(self._fd, PART_BYTES, self._offset):
             self._offset += len(part)
-            wire = self._stuffer.feed(part)
+            wire = stuffer.feed(part)
             if wire:
                 return wire
         self._has_end = True
-        return self._stuffer.finish()
+        return stuffer.finish()
 
     def close(self) -> None:
         """Release the file."""

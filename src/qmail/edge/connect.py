@@ -12,7 +12,7 @@ from typing import Final, Protocol, cast
 from qmail.edge.body import Body
 from qmail.mail import Result, deferred
 from qmail.protocol.remote_reports import Outcome
-from qmail.protocol.smtp_client import Event, SmtpClient, State, Transaction
+from qmail.protocol.smtp_client import Event, SmtpClient, State
 
 GOODBYE_S_MAX: Final = 5.0
 """How long a closing connection may take to get rid of its last bytes."""
@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         wire_bytes, is_8bit = body.measure() if client.wants_measures else (0, False)
         self._message = message
         self._body = body
-        client.begin(Transaction(message.sender, message.recipients, wire_bytes, is_8bit))
+        client.begin(message.sender, message.recipients, wire_bytes, is_8bit=is_8bit)
         self._write(client.bytes_to_send())
         self._extend()
 
@@ -146,6 +146,7 @@ class Connection(asyncio.Protocol):
         """Go on with the message."""
         self._is_paused = False
         if self._body is not None and self.client.state is State.BODY:
+            self._extend()
             self._send_body()
             self._pump()
 
@@ -188,7 +189,6 @@ class Connection(asyncio.Protocol):
                 self.client.body_sent()
                 break
             self._write(part)
-        self._extend()
 
     def _write(self, data: bytes) -> None:
         if data and self._transport is not None:

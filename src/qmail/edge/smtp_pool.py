@@ -6,6 +6,7 @@ one address; else it waits its turn. A connection that is free stays open for ID
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,9 @@ TOOK_TOO_LONG: Final = Outcome(
 )
 
 
+OnDone = Callable[[Outcome], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How long to wait, in seconds."""
@@ -47,13 +51,24 @@ class Pool:
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def exchange(self, address: str, port: int, message: Message) -> "asyncio.Future[Outcome]":
-        """Pass `message` on to the server at `address`; the result comes in every case."""
+    def submit(self, address: str, port: int, message: Message, on_done: OnDone) -> None:
+        """Pass `message` on to the server at `address`; `on_done` is called in every case."""
         lane = self._lanes.get((address, port))
         if lane is None:
             lane = self._lanes[address, port] = _Lane(self, address, port)
             self._watch()
-        return lane.submit(message)
+        lane.submit(message, on_done)
+
+    def exchange(self, address: str, port: int, message: Message) -> "asyncio.Future[Outcome]":
+        """Do as `submit` does, for coroutines."""
+        done = asyncio.get_running_loop().create_future()
+
+        def settle(outcome: Outcome) -> None:
+            if not done.done():
+                done.set_result(outcome)
+
+        self.submit(address, port, message, settle)
+        return done
 
     async def close(self) -> None:
         """Say QUIT on all idle connections, and wait a little for the answers."""
@@ -88,9 +103,9 @@ class _Lane:
         self._address = address
         self._port = port
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[Message, asyncio.Future[Outcome]]] = deque()
+        self._waiting: deque[tuple[Message, OnDone]] = deque()
         self._idle: list[Connection] = []
-        self._busy: dict[Connection, tuple[Message, asyncio.Future[Outcome]]] = {}
+        self._busy: dict[Connection, tuple[Message, OnDone]] = {}
         self._connections: set[Connection] = set()
         self._opening: set[Connection] = set()
         self._connecting = 0
@@ -101,15 +116,13 @@ class _Lane:
         """True when nothing would be lost with this lane."""
         return not (self._waiting or self._connections or self._connecting)
 
-    def submit(self, message: Message) -> "asyncio.Future[Outcome]":
+    def submit(self, message: Message, on_done: OnDone) -> None:
         """Pass `message` on as soon as a connection is free."""
-        done = self._loop.create_future()
-        self._waiting.append((message, done))
+        self._waiting.append((message, on_done))
         if self._idle:
             self._serve(self._idle.pop())
         else:
             self._grow()
-        return done
 
     def tick(self, now: float) -> None:
         """End what took too long."""
@@ -119,7 +132,7 @@ class _Lane:
             else:
                 connection.time_out()
         while self._waiting and self._waiting[0][0].deadline <= now:
-            _settle(self._waiting.popleft()[1], TOOK_TOO_LONG)
+            self._waiting.popleft()[1](TOOK_TOO_LONG)
 
     def close(self) -> list[Connection]:
         """Say QUIT where nothing is under way; return those connections."""
@@ -152,7 +165,7 @@ class _Lane:
         elif outcome.ending is Ending.SAME_HOST:
             self._waiting.appendleft(work)
         else:
-            _settle(work[1], outcome)
+            work[1](outcome)
         if connection.client.state is State.READY:
             self.is_free(connection)
 
@@ -173,20 +186,18 @@ class _Lane:
 
     def _serve(self, connection: Connection) -> None:
         while self._waiting:
-            message, done = self._waiting.popleft()
-            if done.done():
-                continue
+            message, on_done = work = self._waiting.popleft()
             body = message.load()
             if isinstance(body, Result):
-                _settle(done, Outcome((), body))
+                on_done(Outcome((), body))
                 continue
-            self._busy[connection] = message, done
+            self._busy[connection] = work
             try:
                 connection.begin(message, body)
             except OSError:
                 body.close()
                 del self._busy[connection]
-                _settle(done, Outcome((), CANNOT_READ))
+                on_done(Outcome((), CANNOT_READ))
                 continue
             return
         connection.deadline = self._loop.time() + self._pool.limits.idle_s_max
@@ -223,10 +234,5 @@ class _Lane:
             return
         waiting = list(self._waiting)
         self._waiting.clear()
-        for _, done in waiting:
-            _settle(done, outcome)
-
-
-def _settle(done: "asyncio.Future[Outcome]", outcome: Outcome) -> None:
-    if not done.done():
-        done.set_result(outcome)
+        for _, on_done in waiting:
+            on_done(outcome)

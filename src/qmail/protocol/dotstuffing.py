@@ -43,6 +43,15 @@ class DotStuffer:
 
 
 def wire_form(message: bytes) -> bytes:
-    """Return all of a message that is held in memory as it follows a 354 reply, with its end."""
-    stuffer = DotStuffer()
-    return stuffer.feed(message) + stuffer.finish()
+    """Return all of a message that is held in memory as it follows a 354 reply, with its end.
+
+    It is what a `DotStuffer` makes of it, without the state that parts need.
+    """
+    if b"\r" in message:
+        message = message.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    wire = message.replace(b"\n.", b"\n..").replace(b"\n", b"\r\n")
+    if message[:1] == b".":
+        wire = b"." + wire
+    if message and message[-1] != 10:
+        return wire + b"\r\n.\r\n"
+    return wire + END_OF_DATA

@@ -10,8 +10,8 @@ Only 2xx is success, 354 for DATA; anything that is neither success nor a refusa
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import ClassVar, Final
 
 from qmail.mail import Result, deferred, delivered, failed
@@ -21,6 +21,8 @@ from qmail.protocol.smtp_replies import Reply, ReplyReader
 
 CLOSING: Final = 421
 GO_AHEAD: Final = 354
+_MAIL_EXTENSIONS: Final = frozenset((b"SIZE", b"8BITMIME", b"SMTPUTF8"))
+"""Those that add a parameter to MAIL."""
 
 
 class State(IntEnum):
@@ -52,16 +54,6 @@ class Event(IntEnum):
     CLOSED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """One message to pass on. `wire_bytes` is its size with CRLF line ends."""
-
-    sender: bytes
-    recipients: tuple[bytes, ...]
-    wire_bytes: int
-    is_8bit: bool
-
-
 def refusal(code: int, text: bytes) -> Result:
     """Say what a reply that is no success means: 5xx for good, all else for now."""
     return failed(text) if code >= 500 else deferred(text)
@@ -75,6 +67,7 @@ def is_sendable(address: bytes) -> bool:
     return _SENDABLE.fullmatch(address) is not None
 
 
+@lru_cache(maxsize=4096)
 def _path(address: bytes) -> bytes:
     # Without @ an address goes out as it is (spec/smtp.md B.2).
     return quote(address) if b"@" in address else address
@@ -85,7 +78,8 @@ class SmtpClient:
 
     __slots__ = (
         "_events", "_extensions", "_helohost", "_is_pipelining", "_next_rcpt", "_out", "_reader",
-        "_reports", "_transaction", "_verdict", "outcome", "peer", "state", "transactions",
+        "_recipients", "_reports", "_verdict", "outcome", "peer", "state", "transactions",
+        "wants_measures",
     )  # fmt: skip
 
     def __init__(self, peer: bytes, helohost: bytes) -> None:
@@ -93,44 +87,47 @@ class SmtpClient:
         self.state = State.GREETING
         self.transactions = 0
         self.outcome: Outcome | None = None
+        self.wants_measures = False
+        """True where size or 8-bit content of a message would be told to this server."""
         self._helohost = helohost
         self._reader = ReplyReader()
         self._extensions: frozenset[bytes] = frozenset()
         self._is_pipelining = False
         self._out: list[bytes] = []
         self._events: list[Event] = []
-        self._transaction: Transaction | None = None
+        self._recipients: tuple[bytes, ...] = ()
         self._next_rcpt = 0
         self._reports: list[bytes] = []
         self._verdict: Result | None = None
 
     # --- what the caller calls ------------------------------------------------------------------
 
-    @property
-    def wants_measures(self) -> bool:
-        """True where size or 8-bit content of a message would be told to this server."""
-        return not self._extensions.isdisjoint((b"SIZE", b"8BITMIME"))
+    def begin(
+        self, sender: bytes, recipients: tuple[bytes, ...], wire_bytes: int, *, is_8bit: bool
+    ) -> None:
+        """Start passing on a message; only after READY, or FINISHED in state READY.
 
-    def begin(self, transaction: Transaction) -> None:
-        """Start passing on a message; only after READY, or FINISHED in state READY."""
+        `wire_bytes` is its size with CRLF line ends, about.
+        """
         assert self.state is State.READY
-        self._transaction = transaction
+        self._recipients = recipients
         self._next_rcpt = 0
         self._reports = []
         self._verdict = None
         self.outcome = None
         self.transactions += 1
         self.state = State.MAIL
-        command = b"MAIL FROM:<%b>%b\r\n" % (
-            _path(transaction.sender),
-            self._mail_parameters(transaction),
-        )
-        if self._is_pipelining:
+        command = b"MAIL FROM:<%b>" % _path(sender)
+        if self._extensions:
+            command += self._mail_parameters(sender, wire_bytes, is_8bit=is_8bit)
+        if not self._is_pipelining:
+            self._out.append(command + b"\r\n")
+        elif len(recipients) == 1:
             # RFC 2920 3.1: MAIL, RCPT and DATA may go out together, DATA last.
-            rcpts = [b"RCPT TO:<%b>\r\n" % _path(to) for to in transaction.recipients]
-            self._out.append(b"%b%bDATA\r\n" % (command, b"".join(rcpts)))
+            self._out.append(b"%b\r\nRCPT TO:<%b>\r\nDATA\r\n" % (command, _path(recipients[0])))
         else:
-            self._out.append(command)
+            rcpts = b"".join([b"RCPT TO:<%b>\r\n" % _path(to) for to in recipients])
+            self._out.append(b"%b\r\n%bDATA\r\n" % (command, rcpts))
 
     def feed(self, data: bytes) -> None:
         """Take what came from the server."""
@@ -194,8 +191,10 @@ class SmtpClient:
     def _on_ehlo(self, reply: Reply) -> None:
         if reply.code == 250:
             words = [line[4:].split() for line in reply.raw.upper().split(b"\n")[1:]]
-            self._extensions = frozenset(line[0] for line in words if line)
-            self._is_pipelining = b"PIPELINING" in self._extensions
+            offered = frozenset(line[0] for line in words if line)
+            self._is_pipelining = b"PIPELINING" in offered
+            self._extensions = offered & _MAIL_EXTENSIONS
+            self.wants_measures = not self._extensions.isdisjoint((b"SIZE", b"8BITMIME"))
             self._become_ready()
         elif reply.code >= 500:
             # RFC 5321 3.2: an old server that does not know EHLO.
@@ -228,7 +227,6 @@ class SmtpClient:
             self._fail(reply.code, text, State.RCPT)
 
     def _on_rcpt(self, reply: Reply) -> None:
-        assert self._transaction is not None
         self._next_rcpt += 1
         if self._verdict is None:
             if 200 <= reply.code < 300:
@@ -239,7 +237,7 @@ class SmtpClient:
                 self._reports.append(text)
         if self._must_hang_up(reply):
             self._finish(self._verdict or self._given_up(), State.CLOSED)
-        elif self._next_rcpt < len(self._transaction.recipients):
+        elif self._next_rcpt < len(self._recipients):
             self._ask_rcpt()
         else:
             self._on_last_rcpt()
@@ -311,23 +309,20 @@ class SmtpClient:
 
     # --- parts of the above ---------------------------------------------------------------------
 
-    def _mail_parameters(self, transaction: Transaction) -> bytes:
+    def _mail_parameters(self, sender: bytes, wire_bytes: int, *, is_8bit: bool) -> bytes:
         offered = self._extensions
         parameters = b""
         if b"SIZE" in offered:
-            parameters = b" SIZE=%d" % transaction.wire_bytes  # RFC 1870 6.1
-        if transaction.is_8bit and b"8BITMIME" in offered:
+            parameters = b" SIZE=%d" % wire_bytes  # RFC 1870 6.1
+        if is_8bit and b"8BITMIME" in offered:
             parameters += b" BODY=8BITMIME"  # RFC 6152 3
-        if b"SMTPUTF8" in offered and not all(
-            address.isascii() for address in (transaction.sender, *transaction.recipients)
-        ):
+        if b"SMTPUTF8" in offered and not all(map(bytes.isascii, (sender, *self._recipients))):
             parameters += b" SMTPUTF8"  # RFC 6531 3.4
         return parameters
 
     def _ask_rcpt(self) -> None:
         if not self._is_pipelining:
-            assert self._transaction is not None
-            recipient = self._transaction.recipients[self._next_rcpt]
+            recipient = self._recipients[self._next_rcpt]
             self._out.append(b"RCPT TO:<%b>\r\n" % _path(recipient))
 
     def _become_ready(self) -> None:
@@ -371,7 +366,6 @@ class SmtpClient:
 
     def _finish(self, result: Result, state: State, ending: Ending = Ending.FINAL) -> None:
         self.outcome = Outcome(tuple(self._reports), result, ending)
-        self._transaction = None
         self._verdict = None
         self.state = state
         self._events.append(Event.FINISHED)

@@ -12,6 +12,7 @@ LINES_MAX: Final = 200
 KEPT_BYTES_MAX: Final = 5000
 """How much of a reply goes into a report (spec/smtp.md B.6)."""
 MALFORMED: Final = 0
+_CODES: Final = {b"%d" % code: code for code in range(200, 600)}
 
 
 class Reply(NamedTuple):
@@ -45,7 +46,12 @@ class ReplyReader:
         rest = self._rest = lines.pop()
         replies: list[Reply] = []
         for line in lines:
-            reply = self._take(line)
+            code = _CODES.get(line[:3])
+            if code and line[3:4] == b" " and len(line) <= LINE_BYTES_MAX and not self._lines:
+                # Nearly every reply there is.
+                replies.append(Reply(code, line))
+                continue
+            reply = self._take(line, code)
             if reply is not None:
                 replies.append(reply)
                 if not reply.code:
@@ -59,26 +65,18 @@ class ReplyReader:
         """True when no part of a reply is waiting for its end."""
         return not self._rest and not self._lines
 
-    def _take(self, line: bytes) -> Reply | None:
-        digits = line[:3]
+    def _take(self, line: bytes, code: int | None) -> Reply | None:
         mark = line[3:4]
-        if (
-            not digits.isdigit()
-            or mark not in (b" ", b"-", b"\r", b"")
-            or not b"200" <= digits < b"600"
-            or len(line) > LINE_BYTES_MAX
-        ):
+        if code is None or mark not in (b" ", b"-", b"\r", b"") or len(line) > LINE_BYTES_MAX:
             return self._broken(line)
-        earlier = self._lines
-        if mark != b"-" and not earlier:
-            return Reply(int(digits), line)
-        earlier.append(line)
-        if earlier[0][:3] != digits or len(earlier) > LINES_MAX:
+        lines = self._lines
+        lines.append(line)
+        if lines[0][:3] != line[:3] or len(lines) > LINES_MAX:
             return self._broken(line)
         if mark == b"-":
             return None
         self._lines = []
-        return Reply(int(digits), b"\n".join(earlier))
+        return Reply(code, b"\n".join(lines))
 
     def _broken(self, line: bytes) -> Reply:
         self._is_broken = True
