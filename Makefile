@@ -26,7 +26,7 @@ check: dev
 #: make bench     us and Postfix in turn, on this machine
 bench: dev
 	@sh scripts/tools.sh
-	@$(PYTHON_VENV) bench/run.py
+	@$(PYTHON_VENV) bench/main.py
 
 #: make clean     remove what the other targets made, but no home and no mail
 clean:
