@@ -110,8 +110,8 @@ def rate_table(rows: Iterable[Row]) -> Table:
 
 
 COST_HEAD: Final = (
-    "work", "CPU ms ours", "CPU ms Postfix", "CPU ratio", "load ms ours", "load ms Postfix", "flushes ours",
-    "flushes Postfix", "N ours", "N Postfix", "other CPU",
+    "work", "CPU ms ours", "CPU ms Postfix", "CPU ratio", "load ms ours", "load ms Postfix",
+    "flushes ours", "flushes Postfix", "N ours", "N Postfix", "other CPU",
 )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def cost_table(rows: Iterable[Row]) -> Table:
     lines: list[Sequence[str]] = []
     for row in rows:
         ours, theirs = row.ours, row.postfix
-        ratio = median(b.cpu_ms / a.cpu_ms for a, b in zip(ours, theirs, strict=False))
+        ratio = median(b.cpu_ms / a.cpu_ms for a, b in zip(ours, theirs, strict=False) if a.cpu_ms)
         other = median(one.other_cpu_s / one.wall_s for one in (*ours, *theirs))
         lines.append((
             row.variant.title,
