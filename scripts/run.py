@@ -250,7 +250,8 @@ def show_first_messages(suite: Suite) -> None:
     address = f"postmaster@{suite.host}"
     marks = {way: f"<{uuid.uuid4()}@{suite.host}>" for way in ("SMTP", "sendmail")}
     with smtplib.SMTP(suite.smtp.host, suite.smtp.port, timeout=SMTP_SECONDS_MAX) as client:
-        client.sendmail(address, [address], first_message(address, "SMTP", marks["SMTP"]))
+        message = first_message(address, "SMTP", marks["SMTP"])
+        client.sendmail(address, [address], message.replace(b"\n", b"\r\n"))
     subprocess.run(
         (suite.program("sendmail"), "-f", address, "-t"),
         input=first_message(address, "sendmail", marks["sendmail"]),
