@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NewType
+from typing import Final, NewType
 
 from qmail.envelope import ADDRESS_BYTES_MAX, BadEnvelopeError, Envelope
 
 __all__ = [
     "ADDRESS_BYTES_MAX",
+    "SPARE_BYTES_MAX",
     "BadEnvelopeError",
     "Channel",
     "Envelope",
@@ -18,6 +19,10 @@ __all__ = [
     "delivered",
     "failed",
 ]
+
+SPARE_BYTES_MAX: Final = 65536
+"""The queue's files of longer messages are unlinked when they are done; shorter ones are written
+again later, so no program that may keep them open gets them (edge/private_copy.py)."""
 
 MessageId = NewType("MessageId", int)
 """Number of a queued message; for the queue on disk the inode number of its mess file."""

@@ -18,10 +18,10 @@ from qmail.core.fs import Fs
 from qmail.core.queue_layout import (
     OSSIFIED_S,
     SPARE,
-    SPARE_BYTES_MAX,
     Layout,
     is_number,
 )
+from qmail.mail import SPARE_BYTES_MAX
 
 ORDER_BYTES_MIN: Final = 7
 ORDER_BYTES_MAX: Final = 100

@@ -11,9 +11,6 @@ OSSIFIED_S: Final = 129600
 """Age at which an abandoned file may be removed: 36 hours (spec/queue.md 12)."""
 SPARE: Final = "spare."
 """Names in pid/ that start so are files of finished messages, kept to be written again."""
-SPARE_BYTES_MAX: Final = 65536
-"""Longer messages are unlinked. Whoever gives a message's own file to a program that may keep it
-open must give a copy of those up to this size: the file can hold another message later."""
 ENVELOPE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Longest todo, info, local or remote file that is read."""
 

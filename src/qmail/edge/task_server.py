@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final, NoReturn, Protocol
 
 from qmail.edge.offspring import close_all
+from qmail.edge.private_copy import private_copy
 from qmail.edge.station import Station
 from qmail.protocol.doors import Report
 from qmail.protocol.local_door import LOCAL_FRAME_MAX, Task
@@ -158,7 +159,7 @@ class TaskServer:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.dup2(message, 0)
+            os.dup2(private_copy(message), 0)
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.closerange(3, _FD_END)

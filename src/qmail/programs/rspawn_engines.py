@@ -14,6 +14,7 @@ from qmail.edge.body import Body
 from qmail.edge.connect import CANNOT_READ, Message
 from qmail.edge.local_addresses import FreshLocalAddresses
 from qmail.edge.log import complain
+from qmail.edge.private_copy import private_copy
 from qmail.edge.remote_program import RemoteProgram
 from qmail.edge.resolver import DnsResolver
 from qmail.edge.smtp_pool import TOTAL_S_MAX, Limits, Pool
@@ -145,10 +146,16 @@ class ProgramEngine:
         opened = self._store.open(job.body)
         if isinstance(opened, Result):
             return opened.pack()
+        own = opened[0]
         try:
-            return await self._program.run(host, job.sender, job.recipient, opened[0])
+            given = private_copy(own)
+            try:
+                return await self._program.run(host, job.sender, job.recipient, given)
+            finally:
+                if given != own:
+                    os.close(given)
         finally:
-            os.close(opened[0])
+            os.close(own)
 
     async def close(self) -> None:
         """Nothing stays behind."""
