@@ -249,7 +249,9 @@ def show_first_messages(suite: Suite) -> None:
         return
     address = f"postmaster@{suite.host}"
     marks = {way: f"<{uuid.uuid4()}@{suite.host}>" for way in ("SMTP", "sendmail")}
-    with smtplib.SMTP(suite.smtp.host, suite.smtp.port, timeout=SMTP_SECONDS_MAX) as client:
+    with smtplib.SMTP(
+        suite.smtp.host, suite.smtp.port, local_hostname=suite.host, timeout=SMTP_SECONDS_MAX
+    ) as client:
         message = first_message(address, "SMTP", marks["SMTP"])
         client.sendmail(address, [address], message.replace(b"\n", b"\r\n"))
     subprocess.run(
