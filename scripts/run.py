@@ -271,9 +271,9 @@ def show_first_messages(suite: Suite) -> None:
     if not until(is_done, LANDING_SECONDS_MAX):
         missing = ", ".join(set(marks) - set(landed))
         raise RunError(f"the message by {missing} is not in {new}; the log above says why")
-    for way, path in landed.items():
-        say(f"\nthe first message by {way} landed in {path}")
-        for line in header_lines(path):
+    for way in marks:
+        say(f"\nthe first message by {way} landed in {landed[way]}")
+        for line in header_lines(landed[way]):
             say(f"    {line}")
 
 
