@@ -24,8 +24,8 @@ HOW: Final = """\
   it here, tried first (the note names it). Each measurement starts with an empty queue.
 - **CPU ms**: user and system time of all processes of the server, ended ones included, from
   `/proc/PID/stat`, until the server is idle again; "CPU ratio" is Postfix's by ours. smtp-source
-  and smtp-sink apart ("load ms"). "other CPU" is what else ran on the machine, in cores: the kernel's own threads, the benchmark,
-  and whatever disturbed it.
+  and smtp-sink apart ("load ms"). "other CPU" is what else ran on the machine, in cores: the
+  kernel's own threads, the benchmark, and whatever disturbed it.
 - **flushes**: flush requests that the disk under the queues completed (`/proc/diskstats`), by the
   number of messages. Other writers to the same disk are counted with them.
 - **Memory**: sum of the proportional set sizes (`/proc/PID/smaps_rollup`) of all processes of the

@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ COUNT_MIN: Final = 100
 COUNT_MAX: Final = 40_000
 TRIAL: Final = Variant(Kind.ACCEPT, 4096, is_kept=True)
 STRACE_COUNT: Final = 500
+OUT_OF_TIME: Final = "The machine was too slow for all rounds: the later variants have fewer."
 
 Say = Callable[[str], None]
 
@@ -44,6 +46,7 @@ class Plan:
     parts: frozenset[str]
     rounds: int
     seconds: float
+    budget_s: float
     sendmail_runs: int
     idle_count: int
     with_postfix: bool
@@ -89,7 +92,17 @@ class Bench:
         self._report = report
         self._say = say
         self._sink = sink
+        self._end = time.monotonic() + plan.budget_s
         self.account: Mailbox | None = None
+
+    def _rounds(self) -> Iterator[int]:
+        """Count the rounds of a variant: one only when the time for the whole run is used up."""
+        for done in range(self._plan.rounds):
+            if done and time.monotonic() > self._end:
+                if OUT_OF_TIME not in self._report.notes:
+                    self._report.notes.append(OUT_OF_TIME)
+                return
+            yield done
 
     # --- servers --------------------------------------------------------------------------------
 
@@ -169,7 +182,7 @@ class Bench:
                 warm = measure(server, variant, WARM_UP_COUNT[variant.size_bytes], field)
                 counts.append(count_for(warm.rate, self._plan.seconds))
                 samples.append([])
-            for _ in range(self._plan.rounds):
+            for _ in self._rounds():
                 for at, server in enumerate(servers):
                     sample = measure(server, variant, counts[at], field)
                     counts[at] = count_for(sample.rate, self._plan.seconds)
@@ -201,21 +214,29 @@ class Bench:
         for variant in variants(Kind.ACCEPT):
             samples: list[list[Sample]] = [[]] if withhold is None else [[], []]
             counts = [0, 0]
-            for _ in range(self._plan.rounds):
+            for _ in self._rounds():
                 for at, side in enumerate(samples):
                     sample = self._accept(variant, withhold if at else None, counts[at])
                     counts[at] = count_for(sample.rate, self._plan.seconds)
                     side.append(sample)
             self._add_row(variant, samples)
+        if self._plan.with_strace:
+            for way in [None] if withhold is None else [None, withhold]:
+                with ExitStack() as stack:
+                    server, field = self._accepting(stack, way)
+                    self._count_syncs(Kind.ACCEPT, [server], field)
+
+    def _accepting(self, stack: ExitStack, withhold: Withhold | None) -> tuple[Server, Field]:
+        """Start a server that delivers nothing; without a way to withhold it is ours."""
+        if withhold is None:
+            return self._ours(stack, is_withheld=True)
+        mailbox = self.account or Mailbox(local_part="", new="")
+        return self._postfix(stack, withhold), self._field(mailbox)
 
     def _accept(self, variant: Variant, withhold: Withhold | None, count: int) -> Sample:
-        """Measure one fresh server; without a way to withhold it is ours."""
+        """Measure one fresh server."""
         with ExitStack() as stack:
-            if withhold is None:
-                server, field = self._ours(stack, is_withheld=True)
-            else:
-                server = self._postfix(stack, withhold)
-                field = self._field(self.account or Mailbox(local_part="", new=""))
+            server, field = self._accepting(stack, withhold)
             warm = measure(server, variant, WARM_UP_COUNT[variant.size_bytes], field)
             return measure(
                 server, variant, count or count_for(warm.rate, self._plan.seconds), field
