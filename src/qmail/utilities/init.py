@@ -46,6 +46,8 @@ def main(argv: Sequence[str]) -> int:
     Returns: 0, or 111 where something could not be done.
     """
     options = _parse(argv)
+    # Folders on the way to the home are open; all else gets its mode by name.
+    os.umask(0o022)
     try:
         make_home(
             os.path.abspath(options.home),
