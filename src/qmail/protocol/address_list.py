@@ -26,6 +26,8 @@ _ATOM_ENDS: Final = _BLANKS + b'([":<>;@,.'
 # Where a scanner has to look: all other bytes are passed over at once.
 _MARKS: Final = bytes(0 if byte in _ATOM_ENDS + b")]\\" else 97 for byte in range(256))
 _ATOM_BYTES: Final = bytes(byte for byte in range(33, 127) if byte not in b'()<>[]:;@\\,."')
+_AROUND: Final = {ATOM: b'""', QUOTED: b'""', LITERAL: b"[]", COMMENT: b"()"}
+_ESCAPED: Final = b'"[]()\\\r\n'
 _LOCAL_BYTES: Final = (
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_{|}~.`"
 )
@@ -359,17 +361,10 @@ def _add_encoded(out: list[bytes], foreign: list[bytes]) -> None:
 
 def _token(token: Token) -> bytes:
     text = token.text
-    if token.kind == ATOM:
-        if not text.translate(None, _ATOM_BYTES) or (not text.isascii() and _is_internal(text)):
-            return text
-        return b'"' + _escape(text, b'\r\n"\\') + b'"'
-    if token.kind == QUOTED:
-        return b'"' + _escape(text, b'"[]()\\\r\n') + b'"'
-    if token.kind == LITERAL:
-        return b"[" + _escape(text, b'"[]()\\\r\n') + b"]"
-    if token.kind == COMMENT:
-        return b"(" + _escape(text, b'"[]()\\\r\n') + b")"
-    return text
+    if token.kind == ATOM and text and _is_atom(text):
+        return text
+    pair = _AROUND.get(token.kind)
+    return text if pair is None else pair[:1] + _escape(text, _ESCAPED) + pair[1:]
 
 
 def _escape(text: bytes, special: bytes) -> bytes:
@@ -389,7 +384,9 @@ def _is_text(text: bytes) -> bool:
     return True
 
 
-def _is_internal(text: bytes) -> bool:
+def _is_atom(text: bytes) -> bool:
+    if text.isascii():
+        return not text.translate(None, _ATOM_BYTES)
     # Letters beyond ASCII may stand in atoms (RFC 6532 3.2).
     ascii_part = bytes(byte for byte in text if byte < 128)
     return not ascii_part.translate(None, _ATOM_BYTES) and _is_text(text)
