@@ -54,7 +54,9 @@ def works(places: Places) -> bool:
     stamp, python = stamp_of(places), f"{places.bin_folder}/python"
     if stamp:
         return stamp.get("python") == interpreter() and os.access(python, os.X_OK)
-    return os.access(python, os.X_OK) and os.path.samefile(python, sys.executable)
+    # Made by somebody else, or left half done: it will do if it can install something.
+    has_pip = os.access(f"{places.bin_folder}/pip", os.X_OK) and os.access(python, os.X_OK)
+    return has_pip and os.path.samefile(python, sys.executable)
 
 
 def install(places: Places, *, dev: bool) -> None:

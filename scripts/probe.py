@@ -15,8 +15,10 @@ def main() -> int:
     """Return 0 where this interpreter can carry the programs."""
     if sys.hexversion < 0x030B0000:
         return 1
-    if not all(importlib.util.find_spec(name) for name in ("venv", "ensurepip")):
-        return 1
+    for name in ("venv", "ensurepip"):
+        found = importlib.util.find_spec(name)
+        if found is None or not found.origin:
+            return 1
     if os.geteuid() == 0:
         needed = (os.path.realpath(sys.executable), os.path.dirname(os.__file__))
         if any(closed_part(path) for path in needed):
