@@ -57,12 +57,13 @@ class Spares:
 
     def look(self) -> None:
         """See which spares there are, if few are left; call before a sync."""
-        if self._seen or len(self._messages) >= FEW:
+        if self._seen or min(len(self._messages), len(self._envelopes)) >= FEW:
             return
         known = {*self._messages, *self._envelopes}
         found = [path for path in self._all() if path not in known]
-        self._remove(found[SPARES_MAX:])
-        self._seen = found[:SPARES_MAX]
+        room = max(0, SPARES_MAX - len(known))
+        self._remove(found[room:])
+        self._seen = found[:room]
 
     def synced(self) -> None:
         """A sync that began after `look` has succeeded: what was seen may be used."""
@@ -70,12 +71,18 @@ class Spares:
             (self._envelopes if path.endswith(".todo") else self._messages).append(path)
         self._seen = []
 
-    def drop(self) -> int:
-        """Remove all: nothing was queued for a while. Returns: how many there were."""
-        found = self._all()
-        self._messages, self._envelopes, self._seen = [], [], []
-        self._remove(found)
-        return len(found)
+    def blank(self) -> None:
+        """Empty all of them: nothing was queued for a while, and they hold what came last."""
+        full = [path for path in self._all() if (f := self._fs.info(path)) is not None and f.size]
+        if full:
+            # As for writing: not before their old names are gone for good.
+            self._fs.sync()
+        for path in full:
+            fd = self._fs.reuse(path)
+            try:
+                self._fs.truncate(fd, 0)
+            finally:
+                self._fs.close(fd)
 
     def _all(self) -> list[str]:
         return [f"pid/{name}" for name, _ in self._fs.names("pid") if name.startswith(SPARE)]

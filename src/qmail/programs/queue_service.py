@@ -24,7 +24,7 @@ HELLO: Final = pack(b"H")
 CALL_AGAIN_S: Final = 1.0
 EXPIRE_EVERY_S: Final = 600.0
 IDLE_S: Final = 10.0
-"""After this long without a message the spares go: they hold what was delivered last."""
+"""After this long without a message the spares are emptied: they hold what came last."""
 
 
 def who_is(accounts: Accounts, uid: int) -> bytes:
@@ -129,8 +129,11 @@ class QueueService:
         if self._send is None:
             self._call_send()
         if self._idle_at and time.monotonic() >= self._idle_at:
-            # Once more after the last removal: qmail-clean may be behind.
-            self._idle_at = time.monotonic() + IDLE_S if self._spares.drop() else 0.0
+            self._idle_at = 0.0
+            try:
+                self._spares.blank()
+            except OSError as trouble:
+                complain("qmail-queue", f"warning: unable to empty spare files: {trouble}")
 
     def _answer_all(self) -> None:
         for door, caller in list(self._callers.items()):
