@@ -4,7 +4,7 @@ import contextlib
 import os
 from typing import Final
 
-from qmail.protocol.dotstuffing import DotStuffer, wire_form
+from qmail.protocol.dotstuffing import END_OF_DATA, DotStuffer, wire_form
 
 PART_BYTES: Final = 65536
 """Longest message that is held in memory whole; longer ones are read in parts of this size."""
@@ -36,7 +36,7 @@ class Body:
         """
         if size <= PART_BYTES:
             try:
-                small = os.read(fd, size + 1)
+                small = os.pread(fd, size + 1, 0)
             except OSError:
                 os.close(fd)
                 raise
@@ -52,7 +52,7 @@ class Body:
         Raises: OSError: it can't be read.
         """
         if self._small is not None and self._wire is not None:
-            return len(self._wire), not self._small.isascii()
+            return len(self._wire) - len(END_OF_DATA), not self._small.isascii()
         wire_bytes = 0
         is_8bit = False
         while part := os.pread(self._fd, PART_BYTES, self._offset):

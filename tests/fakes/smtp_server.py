@@ -1,0 +1,154 @@
+"""An SMTP server in a thread of the test: strict in what it reads, odd in what it answers."""
+
+import contextlib
+import socket
+import threading
+from dataclasses import dataclass, field
+from types import TracebackType
+
+
+@dataclass
+class Taken:
+    """One message that the server took."""
+
+    connection: int
+    mail: bytes
+    rcpts: list[bytes]
+    data: bytes
+    """As it came over the wire, without the final dot."""
+
+
+@dataclass
+class FakeServer:
+    """Listens at 127.0.0.1, at a port of the kernel's choice.
+
+    `replies` maps a verb (or b"." for the end of the data) to what is said in place of the usual;
+    a list is used up one by one, then the usual comes. b"" hangs up, None says nothing.
+    """
+
+    greeting: bytes | None = b"220 fake ESMTP\r\n"
+    extensions: tuple[bytes, ...] = (b"PIPELINING", b"SIZE 0", b"8BITMIME")
+    replies: dict[bytes, bytes | list[bytes] | None] = field(default_factory=dict)
+    taken: list[Taken] = field(default_factory=list)
+    commands: list[bytes] = field(default_factory=list)
+    connections: int = 0
+
+    def __enter__(self) -> "FakeServer":
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close all connections, as a server does that is started again."""
+        for sock in self._open:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._open.append(sock)
+            talk = _Talk(self, sock, self.connections)
+            threading.Thread(target=talk.run, daemon=True).start()
+
+
+class _HungUpError(Exception):
+    pass
+
+
+class _Talk:
+    def __init__(self, server: FakeServer, sock: socket.socket, number: int) -> None:
+        self._server = server
+        self._sock = sock
+        self._number = number
+        self._buffer = b""
+        self._mail = b""
+        self._rcpts: list[bytes] = []
+
+    def run(self) -> None:
+        with contextlib.suppress(_HungUpError, OSError):
+            if self._server.greeting is not None:
+                self._sock.sendall(self._server.greeting)
+            while True:
+                self._command(self._until(b"\r\n"))
+        self._sock.close()
+
+    def _until(self, end: bytes) -> bytes:
+        while end not in self._buffer:
+            data = self._sock.recv(65536)
+            if not data:
+                raise _HungUpError
+            self._buffer += data
+        taken, _, self._buffer = self._buffer.partition(end)
+        return taken
+
+    def _command(self, line: bytes) -> None:
+        self._server.commands.append(line)
+        verb = line[:4].upper()
+        usual = b"250 ok\r\n"
+        if verb == b"EHLO":
+            lines = [b"fake", *self._server.extensions]
+            usual = (
+                b"".join(b"250-%b\r\n" % each for each in lines[:-1]) + b"250 %b\r\n" % lines[-1]
+            )
+        elif verb == b"DATA":
+            usual = b"354 go on\r\n" if self._rcpts else b"503 no recipients\r\n"
+        elif verb == b"QUIT":
+            usual = b"221 bye\r\n"
+        said = self._say(verb, usual)
+        if verb == b"MAIL":
+            self._mail, self._rcpts = line, []
+        elif verb == b"RCPT" and said.startswith(b"2"):
+            self._rcpts.append(line)
+        elif verb == b"DATA" and said.startswith(b"354"):
+            self._data()
+        elif verb == b"QUIT":
+            raise _HungUpError
+
+    def _data(self) -> None:
+        data = b""
+        if not self._peek_dot():
+            data = self._until(b"\r\n.\r\n") + b"\r\n"
+        said = self._say(b".", b"250 taken\r\n")
+        if said.startswith(b"2"):
+            self._server.taken.append(Taken(self._number, self._mail, self._rcpts, data))
+
+    def _peek_dot(self) -> bool:
+        while len(self._buffer) < 3:
+            data = self._sock.recv(65536)
+            if not data:
+                raise _HungUpError
+            self._buffer += data
+        if self._buffer.startswith(b".\r\n"):
+            self._buffer = self._buffer[3:]
+            return True
+        return False
+
+    def _say(self, verb: bytes, usual: bytes) -> bytes:
+        said = self._server.replies.get(verb, usual)
+        if isinstance(said, list):
+            said = said.pop(0) if said else usual
+        if said is None:
+            return b""
+        if not said:
+            raise _HungUpError
+        self._sock.sendall(said)
+        return said
