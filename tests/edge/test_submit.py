@@ -137,9 +137,11 @@ def test_trouble_with_the_source_gives_the_message_up(tmp_path: Path, size: int)
         yield b"x" * size
         raise OSError("unable to read")
 
-    with FakeQueue(tmp_path, b"", answer_at=b"X") as queue:
-        with pytest.raises(OSError, match="unable to read"):
-            submit.submit(str(tmp_path), parts(), ENVELOPE, {})
+    with (
+        FakeQueue(tmp_path, b"", answer_at=b"X") as queue,
+        pytest.raises(OSError, match="unable to read"),
+    ):
+        submit.submit(str(tmp_path), parts(), ENVELOPE, {})
     kinds = [frame.kind for frame in queue.frames]
     assert b"E" not in kinds
     assert b"M" not in kinds

@@ -77,9 +77,9 @@ def test_a_body_without_line_ends_is_seen_at_once() -> None:
 
 def test_a_header_over_the_limit_is_an_error() -> None:
     reader = HeaderReader(100000)
+    assert reader.feed(b"A: " + b"b" * 50000) is None
     with pytest.raises(HeaderTooLongError, match="100000"):
-        for _ in range(3):
-            reader.feed(b"A: " + b"b" * 50000)
+        reader.feed(b"b" * 50000)
 
 
 def test_names_are_found_with_blanks_before_the_colon() -> None:
