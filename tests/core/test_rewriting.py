@@ -109,13 +109,13 @@ def test_a_user_is_quoted_only_if_needed() -> None:
     assert plain(host_tokens(b"a)(b")) == b"a)(b"
 
 
-WORD = st.from_regex(rb"[a-z]{1,6}\+?", fullmatch=True)
+WORD = st.sampled_from((b"a", b"joe", b"x+", b"+", b"long-name_1", b"mx+y"))
 HOST = st.lists(WORD, max_size=3).map(b".".join)
 LIST = st.lists(st.tuples(WORD, HOST), max_size=4)
 
 
 @given(LIST)
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_rewriting_twice_is_rewriting_once(pairs: list[tuple[bytes, bytes]]) -> None:
     text = b", ".join(local + (b"@" + host if host else b"") for local, host in pairs)
     once = rewritten(text)
