@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ def main(argv: Sequence[str]) -> int:
         prepare(places)
         install(places, dev="--dev" in argv)
         run(places, "-m", "qmail.launchers", places.bin_folder)
+        if os.geteuid() == 0:
+            open_package(places)
     except (OSError, subprocess.SubprocessError) as problem:
         print(f"install: {problem}", file=sys.stderr)
         return 1
@@ -81,6 +84,20 @@ def install(places: Places, *, dev: bool) -> None:
     if places.closed:
         run(places, *pip, "--no-deps", "--force-reinstall", places.checkout)
     write_stamp(places, wanted)
+
+
+def open_package(places: Places) -> None:
+    """Let the accounts read the package: an editor or a strict umask may have closed a file."""
+    opened = 0
+    for folder, _, names in os.walk(f"{places.checkout}/src/qmail"):
+        for path in (folder, *(f"{folder}/{name}" for name in names)):
+            mode = stat.S_IMODE(os.lstat(path).st_mode)
+            wanted = mode | (0o055 if path == folder else 0o044)
+            if mode != wanted and not os.path.islink(path):
+                os.chmod(path, wanted)
+                opened += not path.endswith(".pyc")
+    if opened:
+        print(f"install: opened {opened} files of the package to the accounts of qmail")
 
 
 def run(places: Places, *arguments: str) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 
-from qmail.edge.openness import closed_below
+from qmail.edge.openness import closed_part
 
 OPEN_BASE = "/var/lib/qmail-"
 
@@ -27,7 +27,7 @@ class Places:
 def find_places() -> Places:
     """Find the places; an open one for root where the checkout is closed to the accounts."""
     checkout = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-    closed = closed_below(f"{checkout}/src/qmail") if os.geteuid() == 0 else ""
+    closed = closed_part(f"{checkout}/src/qmail") if os.geteuid() == 0 else ""
     if not closed:
         return Places(checkout, f"{checkout}/.venv", f"{checkout}/var/qmail", "")
     base = OPEN_BASE + hashlib.sha256(os.fsencode(checkout)).hexdigest()[:12]

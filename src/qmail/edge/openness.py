@@ -24,11 +24,15 @@ def closed_part(path: str) -> str:
 
 
 def closed_below(folder: str) -> str:
-    """Return the first closed part on the way to `folder` or below it, else an empty string."""
+    """Return the first closed part on the way to `folder` or below it, else an empty string.
+
+    Compiled files don't count: without them a program only starts slower.
+    """
     closed = closed_part(folder)
     if closed:
         return closed
-    for here, _folders, files in os.walk(folder):
+    for here, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name != "__pycache__"]
         for path in [here] + [os.path.join(here, name) for name in files]:
             mode = os.stat(path).st_mode
             wanted = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(mode) else 0)
