@@ -6,7 +6,7 @@ There is no timer for each client: the server asks all of them now and then (`ch
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from qmail.edge.courier import QUEUE_SLOW, Parcel
 from qmail.edge.log import complain
@@ -19,7 +19,6 @@ from qmail.protocol.smtp_server import (
     Body,
     DataBegins,
     Dropped,
-    Event,
     MailFrom,
     MessageEnds,
     Mistake,
@@ -45,9 +44,24 @@ LINGER_S: Final = 5.0
 class SmtpConnection(asyncio.Protocol):
     """One client."""
 
-    __slots__ = ("_data_began", "_data_bytes", "_deadline", "_ends_after_answer", "_has_eof",
-                 "_is_blocked", "_is_lingering", "_is_paused", "_parcel", "_relay_suffix",
-                 "_server", "_session", "_trace", "_traced_helo", "_transport", "ip")  # fmt: skip
+    __slots__ = (
+        "_active_at",
+        "_bytes_in",
+        "_data_began",
+        "_ends_after_answer",
+        "_has_eof",
+        "_is_blocked",
+        "_is_lingering",
+        "_is_paused",
+        "_parcel",
+        "_relay_suffix",
+        "_server",
+        "_session",
+        "_trace",
+        "_traced_helo",
+        "_transport",
+        "ip",
+    )  # fmt: skip
 
     def __init__(self, server: "SmtpServer") -> None:
         self._server = server
@@ -55,9 +69,9 @@ class SmtpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parcel: Parcel | None = None
         self._relay_suffix: bytes | None = None
-        self._deadline = 0.0
+        self._active_at = 0.0
         self._data_began = 0.0
-        self._data_bytes = 0
+        self._bytes_in = 0
         self._trace = b""
         self._traced_helo: bytes | None = None
         self._is_blocked = False
@@ -77,7 +91,7 @@ class SmtpConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.ip = peer[0].removeprefix("::ffff:") if peer else "unknown"
         server = self._server
-        self._deadline = server.now() + server.policy.timeout_s
+        self._active_at = server.now()
         if server.policy.clients.may_relay(self.ip):
             self._relay_suffix = b""
         if server.admit(self, is_trusted=self._relay_suffix is not None):
@@ -91,12 +105,10 @@ class SmtpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent."""
-        if self._is_lingering:
-            return
-        if self._session.is_in_data:
-            self._data_bytes += len(data)
-        self._session.feed(data)
-        self._pump()
+        if not self._is_lingering:
+            self._bytes_in += len(data)
+            self._session.feed(data)
+            self._pump()
 
     def eof_received(self) -> bool:
         """Go on with what was sent before: a client may end its side and still read."""
@@ -119,7 +131,7 @@ class SmtpConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Stop: the client does not read its replies."""
         self._is_blocked = True
-        self._deadline = self._server.now() + self._server.policy.timeout_s
+        self._active_at = self._server.now()
         self._set_reading()
 
     def resume_writing(self) -> None:
@@ -154,7 +166,7 @@ class SmtpConnection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """End what has been waiting for too long."""
-        if now < self._deadline or self._transport is None:
+        if now < self._deadline() or self._transport is None:
             return
         if self._is_lingering or self._is_blocked or self._session.is_closed:
             self._transport.abort()
@@ -184,15 +196,17 @@ class SmtpConnection(asyncio.Protocol):
         session, transport = self._session, self._transport
         if transport is None or self._is_lingering:
             return
-        sent = 0
+        has_moved = False
         try:
             while not self._is_blocked:
                 while (event := session.next_event()) is not None:
+                    has_moved = True
                     self.HANDLERS[type(event)](self, event)
                 out = session.bytes_to_send()
-                if out:
-                    sent += len(out)
-                    transport.write(out)
+                if not out:
+                    break
+                has_moved = True
+                transport.write(out)
                 if len(out) <= OUT_BYTES_MAX:
                     break
         except Exception as trouble:
@@ -203,21 +217,24 @@ class SmtpConnection(asyncio.Protocol):
             session.feed(b"")
         if session.is_closed:
             self._finish(transport)
-        else:
-            self._set_deadline(sent)
+            return
+        if has_moved or session.is_in_data:
+            # Not for a byte more of a command line: the whole line has one timeout.
+            self._active_at = self._server.now()
+        if self._parcel is not None or self._is_paused:
             self._set_reading()
 
-    def _set_deadline(self, sent: int) -> None:
-        now = self._server.now()
-        limit = now + self._server.policy.timeout_s
-        if self._session.is_waiting:
-            self._deadline = now + ANSWER_S_MAX
-        elif self._session.is_in_data:
-            pace = DATA_S_MIN + self._data_bytes / DATA_BYTES_PER_S_MIN
-            self._deadline = min(limit, self._data_began + pace)
-        elif sent:
-            # Not for a byte more of a command line: the whole line has this time.
-            self._deadline = limit
+    def _deadline(self) -> float:
+        """Return when this client has taken too long, by what it is doing now."""
+        if self._is_lingering:
+            return self._active_at + LINGER_S
+        if self._session.is_waiting and not self._is_blocked:
+            return self._active_at + ANSWER_S_MAX
+        limit = self._active_at + self._server.policy.timeout_s
+        if self._session.is_in_data:
+            pace = DATA_S_MIN + self._bytes_in / DATA_BYTES_PER_S_MIN
+            return min(limit, self._data_began + pace)
+        return limit
 
     def _set_reading(self) -> None:
         should_pause = (
@@ -237,7 +254,7 @@ class SmtpConnection(asyncio.Protocol):
         if self._parcel is not None:
             self._parcel.give_up()
             self._parcel = None
-        self._deadline = self._server.now() + LINGER_S
+        self._active_at = self._server.now()
         if self._session.has_quit or self._has_eof:
             transport.close()
             return
@@ -251,14 +268,13 @@ class SmtpConnection(asyncio.Protocol):
 
     # --- events ---------------------------------------------------------------------------------
 
-    def _judge(self, event: Event) -> None:
-        assert isinstance(event, MailFrom | RcptTo)
+    def _judge(self, event: MailFrom | RcptTo) -> None:
         reply, address = self._server.policy.judge(event, self._relay_suffix)
         if reply.code != 250:
             self._refused(reply, address)
         self._session.answer(reply, address)
 
-    def _on_data(self, _event: Event) -> None:
+    def _on_data(self, _event: DataBegins) -> None:
         server, session = self._server, self._session
         parcel = self._parcel = server.courier.begin(self)
         if parcel is None:
@@ -272,32 +288,28 @@ class SmtpConnection(asyncio.Protocol):
             self._trace = received_start(peer, session.helo, protocol)
         parcel.add(self._trace + server.mail_date(int(time.time())) + b"\n")
         self._data_began = server.now()
-        self._data_bytes = 0
+        self._bytes_in = 0
         session.answer(replies.DATA_GO_AHEAD)
 
-    def _on_body(self, event: Event) -> None:
-        assert isinstance(event, Body)
+    def _on_body(self, event: Body) -> None:
         if self._parcel is not None:
             self._parcel.add(event.data)
 
-    def _on_end(self, event: Event) -> None:
-        assert isinstance(event, MessageEnds)
+    def _on_end(self, event: MessageEnds) -> None:
         if self._parcel is not None:
             self._parcel.add(event.data)
             self._parcel.finish(self._session.envelope())
 
-    def _on_dropped(self, event: Event) -> None:
-        assert isinstance(event, Dropped)
+    def _on_dropped(self, event: Dropped) -> None:
         if self._parcel is not None:
             self._parcel.give_up()
             self._parcel = None
             self._refused(event.reply)
 
-    def _on_mistake(self, event: Event) -> None:
-        assert isinstance(event, Mistake)
+    def _on_mistake(self, event: Mistake) -> None:
         self._refused(event.reply)
 
-    HANDLERS: ClassVar[Mapping[type, Callable[["SmtpConnection", Event], None]]] = {
+    HANDLERS: ClassVar[Mapping[type, Callable[["SmtpConnection", Any], None]]] = {
         MailFrom: _judge,
         RcptTo: _judge,
         DataBegins: _on_data,

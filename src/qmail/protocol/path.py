@@ -85,7 +85,7 @@ def parse_rcpt(argument: bytes) -> bytes | Reply:
     if split is None:
         return reply.RECIPIENT_SYNTAX
     address, parameters = split
-    if not address or address.startswith(b"@"):
+    if not address or address.rfind(b"@") == 0:
         return reply.RECIPIENT_EMPTY
     wrong = _wrong_with(address, syntax=reply.RECIPIENT_SYNTAX, too_long=reply.RECIPIENT_TOO_LONG)
     if wrong is not None:

@@ -197,20 +197,22 @@ class Session:
 
     def next_event(self) -> Event | None:
         """Return what happened next; None: needs bytes, an answer, or its output to be taken."""
-        while self._waiting is None and not self.is_closed and len(self._out) <= OUT_BYTES_MAX:
-            if self._data is not None:
-                chunk = self._lines.take_all()
-                if not chunk:
-                    return None
-                event = self._take_data(self._data, chunk)
-            else:
-                try:
-                    line = self._lines.take()
-                except LineTooLongError:
-                    return self._mistake(replies.LINE_TOO_LONG)
-                if line is None:
-                    return None
-                event = self._command(line)
+        if self._waiting is not None:
+            return None
+        if self._data is not None:
+            chunk = self._lines.take_all()
+            event = self._take_data(self._data, chunk) if chunk else None
+            if event is not None or self._data is not None:
+                return event
+        take = self._lines.take
+        while not self.is_closed and len(self._out) <= OUT_BYTES_MAX:
+            try:
+                line = take()
+            except LineTooLongError:
+                return self._mistake(replies.LINE_TOO_LONG)
+            if line is None:
+                return None
+            event = self._command(line)
             if event is not None:
                 return event
         return None
@@ -236,18 +238,16 @@ class Session:
     # --- commands -------------------------------------------------------------------------------
 
     def _command(self, line: bytes) -> Event | None:
-        verb, _, argument = line.partition(b" ")
-        verb = verb.upper()
-        handler = self.HANDLERS.get(verb)
         if b"\0" in line:
             return self._mistake(replies.NUL_IN_COMMAND)
-        if handler is None:
-            return self._mistake(replies.UNIMPLEMENTED)
+        verb, _, argument = line.partition(b" ")
+        verb = verb.upper()
         target = NEXT[self._state].get(verb)
-        if target is None:
-            return self._mistake(self._out_of_order(verb))
-        self._target = target
-        return handler(self, argument.strip(b" \t"))
+        if target is not None:
+            self._target = target
+            return self.HANDLERS[verb](self, argument.strip(b" \t"))
+        is_known = verb in self.HANDLERS
+        return self._mistake(self._out_of_order(verb) if is_known else replies.UNIMPLEMENTED)
 
     def _out_of_order(self, verb: bytes) -> Reply:
         if self._state != IN_MAIL:
@@ -294,7 +294,8 @@ class Session:
         if isinstance(parsed, Reply):
             self._has_refused = True
             return self._mistake(parsed)
-        if len(self._recipients) >= RECIPIENTS_MAX or self._recipient_bytes > RECIPIENT_BYTES_MAX:
+        total = self._recipient_bytes + len(parsed)
+        if len(self._recipients) >= RECIPIENTS_MAX or total > RECIPIENT_BYTES_MAX:
             self._out += replies.TOO_MANY_RECIPIENTS.wire
             return Mistake(replies.TOO_MANY_RECIPIENTS)
         return self._ask(RcptTo(parsed))
