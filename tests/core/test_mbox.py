@@ -1,0 +1,101 @@
+"""Delivery to an mbox file (spec/delivery.md 8)."""
+
+import errno
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qmail.core.fs import RealFs
+from qmail.core.mbox import deliver, quoted
+
+HEAD = b"From a@b Thu Jan 01 00:00:00 1970\nReturn-Path: <a@b>\nDelivered-To: c@d\n"
+
+
+def no_lock(_fd: int) -> None:
+    return None
+
+
+def quote(message: bytes) -> bytes:
+    return b"".join(quoted([message]))
+
+
+@pytest.mark.parametrize(
+    ("message", "stored"),
+    [
+        (b"", b"\n"),
+        (b"x\n", b"x\n\n"),
+        (b"x", b"x\n\n"),
+        (b"From me\n", b">From me\n\n"),
+        (b"a\nFrom me\n>From\n>>From you\n", b"a\n>From me\n>From\n>>>From you\n\n"),
+        (b"a From b\nfrom c\nFrom\n", b"a From b\nfrom c\nFrom\n\n"),
+        (b">>", b">>\n\n"),
+        (b"Fro", b"Fro\n\n"),
+    ],
+)
+def test_from_lines_are_quoted_and_an_empty_line_ends_it(message: bytes, stored: bytes) -> None:
+    assert quote(message) == stored
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.sampled_from([b"F", b"From ", b"rom ", b">", b"\n", b"x", b" ", b"o"]), max_size=30)
+)
+def test_cuts_change_nothing_and_the_quoting_can_be_undone(parts: list[bytes]) -> None:
+    whole = b"".join(parts)
+    stored = b"".join(quoted(parts))
+    assert stored == quote(whole)
+    assert not re.search(rb"(?m)^From ", stored)
+    assert re.sub(rb"(?m)^>(>*From )", rb"\1", stored)[:-1].removesuffix(b"\n") in (
+        whole.removesuffix(b"\n"),
+        whole,
+    )
+
+
+def test_line_of_nothing_but_marks_is_not_held_for_ever() -> None:
+    parts = list(quoted([b">" * 65536] * 4))
+    assert sum(map(len, parts)) == 4 * 65536 + 2
+    assert len(parts) >= 4
+
+
+def test_two_deliveries_follow_each_other(tmp_path: Path) -> None:
+    fs = RealFs(str(tmp_path))
+    for body in (b"one\n", b"From two"):
+        deliver(fs, "box", head=HEAD, parts=[body], lock=no_lock)
+    assert (tmp_path / "box").read_bytes() == HEAD + b"one\n\n" + HEAD + b">From two\n\n"
+    assert (tmp_path / "box").stat().st_mode & 0o7777 == 0o600
+
+
+def test_trouble_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"x" * 1000
+        raise OSError(errno.EIO, "input/output error")
+
+    (tmp_path / "box").write_bytes(b"old\n")
+    with pytest.raises(OSError, match="input/output"):
+        deliver(RealFs(str(tmp_path)), "box", head=HEAD, parts=parts(), lock=no_lock)
+    assert (tmp_path / "box").read_bytes() == b"old\n"
+
+
+def test_failed_sync_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = RealFs(str(tmp_path))
+
+    def fail(_fd: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(fs, "fsync", fail)
+    with pytest.raises(OSError, match="no space"):
+        deliver(fs, "box", head=HEAD, parts=[b"x\n"], lock=no_lock)
+    assert (tmp_path / "box").read_bytes() == b""
+
+
+def test_without_a_lock_nothing_is_written(tmp_path: Path) -> None:
+    def fail(_fd: int) -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        deliver(RealFs(str(tmp_path)), "box", head=HEAD, parts=[b"x\n"], lock=fail)
+    assert (tmp_path / "box").read_bytes() == b""
