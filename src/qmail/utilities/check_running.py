@@ -65,6 +65,7 @@ def check_running(report: Report, home: str, accounts: Accounts) -> None:
         for name in set(RUNS_AS) - {process.program for process in ours} - _not_needed(home):
             report.error(f"{name} does not run: the log of qmail-start says why")
     _check_ports(report, home, ours, running=running)
+    _check_deliveries(report, ours, processes_of(home))
     if running and len(report.findings) == before:
         report.fine(f"{len(ours)} processes, each under its account")
     elif not running:
@@ -94,9 +95,7 @@ def _check_process(
     report: Report, accounts: Accounts, process: Process, ours: Sequence[Process]
 ) -> None:
     name = f"{process.program} (pid {process.pid})"
-    parents = {one.pid: one.program for one in ours}
-    if parents.get(process.parent) == "qmail-lspawn":
-        # It delivers under a recipient's account, or looks one up: whoever, but not root for long.
+    if _is_delivery(process, ours):
         return
     account = RUNS_AS.get(process.program)
     if account is None:
@@ -113,6 +112,20 @@ def _check_process(
     if process.uids != {wanted}:
         users = ", ".join(_user(uid) for uid in sorted(process.uids))
         report.error(f"{name} runs as {users} instead of {_user(wanted)}: restart qmail-start")
+
+
+def _is_delivery(process: Process, ours: Sequence[Process]) -> bool:
+    """Say whether qmail-lspawn forked it: to deliver under an account, or to look one up."""
+    spawners = {one.pid for one in ours if one.program == "qmail-lspawn"}
+    return process.parent in spawners
+
+
+def _check_deliveries(report: Report, before: Sequence[Process], after: Sequence[Process]) -> None:
+    """Between its fork and its change of account a delivery is root, but not for long."""
+    early = {one.pid for one in before if _is_delivery(one, before) and 0 in one.uids}
+    for process in after:
+        if process.pid in early and 0 in process.uids and os.geteuid() == 0:
+            report.error(f"qmail-lspawn's child (pid {process.pid}) stays root: stop qmail-start")
 
 
 def _user(uid: int) -> str:

@@ -31,10 +31,13 @@ def main(argv: Sequence[str]) -> int:
         epilog=f"sub-commands ('qmail NAME --help' tells more):\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=tuple(SUB_COMMANDS), metavar="COMMAND")
+    parser.add_argument("command", nargs="?", choices=tuple(SUB_COMMANDS), metavar="COMMAND")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...")
     try:
         chosen = parser.parse_args(argv)
+        if chosen.command is None:
+            parser.print_help(sys.stderr)
+            return Exit.PERMANENT
         module = importlib.import_module(f"qmail.utilities.{chosen.command}")
         return int(module.main(chosen.arguments))
     except SystemExit as end:
