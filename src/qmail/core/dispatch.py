@@ -50,7 +50,9 @@ class Dispatcher:
         self._policy = policy
         self._routes = policy.routes
         self._lanes = {channel: Lane(policy.limits[channel]) for channel in Channel}
-        self._scanned: dict[int, int] = {}
+        self._scanned: set[tuple[int, int]] = set()
+        self._scanned_before: set[tuple[int, int]] = set()
+        self._is_rescan_due = False
         self._delivery = 0
         self._tail = b""
 
@@ -67,7 +69,7 @@ class Dispatcher:
     def start(self) -> None:
         """Recover the queue and log the first status line."""
         for arrival in self._engine.scan():
-            self.arrived(arrival)
+            self._found(arrival)
         self.log_status()
         self._sweep()
         self._turn.later(RESCAN_S, self._rescan_again)
@@ -77,25 +79,44 @@ class Dispatcher:
         self._turn.later(SWEEP_S, self._sweep)
 
     def _rescan_again(self) -> None:
+        # No notice is on its way for as long as this: what was scanned before is forgotten.
+        self._scanned_before, self._scanned = self._scanned, set()
         self.rescan()
         self._turn.later(RESCAN_S, self._rescan_again)
+
+    def _rescan_soon(self) -> None:
+        if not self._is_rescan_due:
+            self._is_rescan_due = True
+            self._turn.later(SYSTEM_FAILURE_S, self._rescan_now)
+
+    def _rescan_now(self) -> None:
+        self._is_rescan_due = False
+        self.rescan()
 
     def rescan(self) -> None:
         """Look for queued messages that nobody told us of."""
         if self.exiting:
             return
-        self._scanned.clear()
+        # One that ends may have left its number to a new message already.
+        known = {m.number for m in self._messages.values() if m.stage is not Stage.ENDING}
         try:
-            for arrival in self._engine.arrivals():
-                if arrival.message not in self._messages:
-                    self._scanned[arrival.message] = arrival.qp
-                    self.arrived(arrival)
+            for arrival in self._engine.arrivals(known):
+                if not self.ending.is_removing(arrival):
+                    self._found(arrival)
         except OSError as trouble:
             self._journal.warn(f"unable to scan the queue: {trouble}")
 
+    def _found(self, arrival: Arrival) -> None:
+        """Take a message that was found in the queue; a notice of it may still be under way."""
+        self._scanned.add((arrival.message, arrival.qp))
+        self.arrived(arrival)
+
     def noticed(self, notice: doors.Notice) -> None:
         """Take a message that qmail-queue tells of."""
-        if self._scanned.pop(notice.message, None) == notice.qp or self.exiting:
+        key = (notice.message, notice.qp)
+        if self.exiting or key in self._scanned or key in self._scanned_before:
+            self._scanned.discard(key)
+            self._scanned_before.discard(key)
             return
         known = self._messages.get(notice.message)
         if known is not None and known.stage is not Stage.ENDING:
@@ -177,7 +198,7 @@ class Dispatcher:
             self._drop(message, trouble)
             return
         self._turn.commit_then(
-            lambda: self.ending.orders.give(b"todo/%d" % message.number, cleaned),
+            lambda: self.ending.orders.give(b"todo/%d" % message.number, cleaned, arrival),
             lambda: self._drop(message, "trouble syncing"),
         )
 
@@ -193,7 +214,7 @@ class Dispatcher:
         self._journal.warn(why)
         if self._messages.get(message.number) is message:
             del self._messages[message.number]
-        self._turn.later(SYSTEM_FAILURE_S, self.rescan)
+        self._rescan_soon()
 
     def _open_jobs(self, message: Message) -> None:
         arrival = message.arrival
@@ -214,11 +235,17 @@ class Dispatcher:
         """Start what is due, as far as slots are free."""
         if self.exiting:
             return
-        while (ticket := self._engine.due()) is not None:
-            self._open_pass(ticket)
-        for lane in self._lanes.values():
+        for channel, lane in self._lanes.items():
+            self._open_passes(channel, lane)
             while lane.ready and lane.connected and lane.used < lane.limit:
                 self._advance(lane)
+                if not lane.ready:
+                    self._open_passes(channel, lane)
+
+    def _open_passes(self, channel: Channel, lane: Lane) -> None:
+        # No more than can run at once: a long queue stays in the engine and not in memory.
+        while lane.passes <= lane.limit and (ticket := self._engine.due(channel)) is not None:
+            self._open_pass(ticket)
 
     def _open_pass(self, ticket: Ticket) -> None:
         try:
@@ -236,9 +263,11 @@ class Dispatcher:
             self._messages[ticket.message] = message
         message.jobs += 1
         dying = claim.age_s > self._policy.lifetime_s
-        job = Job(message, ticket.channel, claim.records, claim.age_s, dying)
+        job = Job(message, ticket.channel, claim.records, claim.age_s, dying, is_pass=True)
         if claim.records:
-            self._lanes[ticket.channel].ready.append(job)
+            lane = self._lanes[ticket.channel]
+            lane.passes += 1
+            lane.ready.append(job)
         else:
             self._end_pass(job)
 
@@ -264,7 +293,9 @@ class Dispatcher:
             job.position = size
         if job.position < size:
             lane.ready.append(job)
-        elif not job.outstanding:
+            return
+        lane.passes -= job.is_pass
+        if not job.outstanding:
             self._end_pass(job)
 
     def _start(self, lane: Lane, job: Job, offset: int, address: bytes) -> None:
@@ -334,7 +365,7 @@ class Dispatcher:
             self._engine.settle(job.ticket, offset)
             self._turn.wrote()
         except EngineError as trouble:
-            self._journal.warn(f"{trouble}; message will be delivered twice!")
+            self._journal.warn(trouble)
 
     def _blame(self, job: Job, offset: int, address: bytes, text: bytes) -> None:
         """Write what the sender is to be told, and only when that is on disk mark the recipient."""
@@ -396,17 +427,24 @@ class Dispatcher:
             return
         if message.stage is Stage.KEEPING:
             return
-        message.jobs -= 1
         try:
             if job.left:
                 self._engine.renew(job.ticket, retry_delay(job.age_s, job.channel))
-            elif self._engine.close(job.ticket):
-                self.ending.complete(message)
-                return
+                is_last = False
+            else:
+                is_last = self._engine.close(job.ticket)
+                if not is_last:
+                    # The removed file was the mark of its last recipient; the message lives on.
+                    self._turn.wrote()
         except EngineError as trouble:
             self._journal.warn(trouble)
-            self._engine.renew(job.ticket, SYSTEM_FAILURE_S)
-        if not message.jobs and self._messages.get(message.number) is message:
+            # Only this is tried again: the last recipient is served and may not be marked.
+            self._turn.later(SYSTEM_FAILURE_S, lambda: self._end_pass(job))
+            return
+        message.jobs -= 1
+        if is_last:
+            self.ending.complete(message)
+        elif not message.jobs and self._messages.get(message.number) is message:
             del self._messages[message.number]
 
     # --- turns ----------------------------------------------------------------------------------
@@ -422,5 +460,8 @@ class Dispatcher:
     def wait_s(self) -> float:
         """Return how long the program may sleep."""
         wait_s = self._turn.wait_s(LONGEST_WAIT_S)
-        engine_wait = self._engine.wait()
-        return wait_s if engine_wait is None or self.exiting else min(wait_s, engine_wait)
+        for channel, lane in self._lanes.items():
+            if lane.passes <= lane.limit and not self.exiting:
+                due_s = self._engine.wait(channel)
+                wait_s = wait_s if due_s is None else min(wait_s, due_s)
+        return wait_s

@@ -43,6 +43,8 @@ class Job:
     position: int = 0
     outstanding: int = 0
     left: int = 0
+    is_pass: bool = False
+    """Opened from the engine's schedule, and not a new message."""
 
     @property
     def ticket(self) -> Ticket:
@@ -72,11 +74,12 @@ class Outputs:
 
 @dataclass(slots=True)
 class Lane:
-    """One channel: its limit, what is running, what is ready."""
+    """One channel: its limit, what is running, what is ready. `passes` of those were scheduled."""
 
     limit: int
     connected: bool = False
     used: int = 0
+    passes: int = 0
     ready: deque[Job] = field(default_factory=deque)
     running: dict[int, tuple[Job, int, bytes]] = field(default_factory=dict)
 

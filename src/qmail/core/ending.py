@@ -6,7 +6,7 @@ from qmail.core.bounce import BounceControls, bounce_envelope, bounce_head
 from qmail.core.clock import Clock
 from qmail.core.dispatch_values import Bounce, Journal, Message, Stage
 from qmail.core.orders import Orders
-from qmail.core.queue_engine import EngineError, QueueEngine
+from qmail.core.queue_engine import Arrival, EngineError, QueueEngine
 from qmail.core.schedule import SYSTEM_FAILURE_S
 from qmail.core.turn import Turn
 
@@ -70,19 +70,46 @@ class Ending:
     def remove(self, message: Message, order: bytes) -> None:
         """Have qmail-clean remove the last files."""
         message.stage = Stage.ENDING
+        arrival = message.arrival if order.startswith(b"done/") else None
 
         def removed(is_gone: bool) -> None:
-            if self.messages.get(message.number) is message:
-                del self.messages[message.number]
             if not is_gone:
                 self.journal.warn(f"qmail-clean unable to clean up {order.decode()}")
+                if arrival is not None:
+                    # Forgotten now, its entry in todo would have it delivered once more.
+                    self._turn.later(SYSTEM_FAILURE_S, again)
+                    return
+            forget()
 
-        self.orders.give(order, removed)
+        def again() -> None:
+            if arrival is not None and self._is_there(arrival):
+                self.orders.give(order, removed, arrival)
+            else:
+                forget()
+
+        def forget() -> None:
+            if self.messages.get(message.number) is message:
+                del self.messages[message.number]
+
+        self.orders.give(order, removed, arrival)
+
+    def is_removing(self, arrival: Arrival) -> bool:
+        """Tell whether this message has ended, and only its files are not gone yet."""
+        known = self.messages.get(arrival.message)
+        return known is not None and known.arrival is not None and known.arrival.qp == arrival.qp
+
+    def _is_there(self, arrival: Arrival) -> bool:
+        """Tell whether that very message is still in todo, and not another under its number."""
+        found = self._engine.arrival(arrival.message)
+        return found is not None and found.qp == arrival.qp
 
     def sweep(self) -> None:
         """Have removed what was begun long ago and never accepted."""
-        for number in self._engine.sweep():
-            self.orders.give(b"foop/%d" % number, self._swept(number))
+        try:
+            for number in self._engine.sweep():
+                self.orders.give(b"foop/%d" % number, self._swept(number))
+        except OSError as trouble:
+            self.journal.warn(f"unable to sweep the queue: {trouble}")
 
     def _swept(self, number: int) -> Callable[[bool], None]:
         def swept(is_gone: bool) -> None:
@@ -97,12 +124,8 @@ class Ending:
         An order is never given again blindly: the number may belong to another message by now.
         """
         for order in self.orders.take_lost():
-            number = int(order.text[5:])
-            message = self.messages.get(number)
-            arrival = message.arrival if message else None
-            still = self._engine.arrival(number) if arrival else None
-            if arrival and still and still.qp == arrival.qp:
-                self.orders.give(order.text, order.done)
+            if order.arrival is not None and self._is_there(order.arrival):
+                self.orders.give(order.text, order.done, order.arrival)
             else:
                 # Gone, or a foop whose rest the sweep finds.
                 order.done(True)

@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from qmail.core.queue_engine import Arrival
+
 Done = Callable[[bool], None]
 """Called with whether the files are gone."""
 
@@ -14,6 +16,8 @@ class Order:
 
     text: bytes
     done: Done
+    arrival: Arrival | None
+    """The message whose entry in todo the order removes, where it does."""
 
 
 class Orders:
@@ -23,10 +27,10 @@ class Orders:
         self.new: list[bytes] = []
         self._waiting: deque[Order] = deque()
 
-    def give(self, text: bytes, done: Done) -> None:
+    def give(self, text: bytes, done: Done, arrival: Arrival | None = None) -> None:
         """Add one order to what is sent next."""
         self.new.append(text)
-        self._waiting.append(Order(text, done))
+        self._waiting.append(Order(text, done, arrival))
 
     def answered(self, answers: bytes) -> bool:
         """Take answers, one byte each. Returns: False when there were more than orders."""

@@ -5,7 +5,7 @@ shared by several machines) can stand behind it. The one engine today is the que
 `enqueue` is core/queue_write.py, in another process; the rest is core/queue_read.py.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
@@ -66,8 +66,8 @@ class QueueEngine(Protocol):
         """Recover after a start: schedule what is preprocessed, yield what is not."""
         ...
 
-    def arrivals(self) -> Iterator[Arrival]:
-        """Yield every message that is queued and not preprocessed."""
+    def arrivals(self, known: Container[int] = ()) -> Iterator[Arrival]:
+        """Yield every message but those `known` that is queued and not preprocessed."""
         ...
 
     def arrival(self, message: int) -> Arrival | None:
@@ -78,12 +78,12 @@ class QueueEngine(Protocol):
         """Write down who is to get the message, by channel (S4 to S5 but for the envelope)."""
         ...
 
-    def wait(self) -> float | None:
-        """Return seconds until something is due, None when nothing is scheduled."""
+    def wait(self, channel: Channel) -> float | None:
+        """Return seconds until something is due there, None when nothing is scheduled."""
         ...
 
-    def due(self) -> Ticket | None:
-        """Take one ticket whose time has come."""
+    def due(self, channel: Channel) -> Ticket | None:
+        """Take one ticket of this channel whose time has come."""
         ...
 
     def claim(self, ticket: Ticket) -> Claim:

@@ -1,7 +1,7 @@
 """The queue on disk as qmail-send sees it: the one writer of info, local, remote and bounce."""
 
 import errno
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 from qmail.core.clock import Clock
@@ -105,10 +105,10 @@ class DiskQueue:
 
     # --- what is not yet preprocessed -----------------------------------------------------------
 
-    def arrivals(self) -> Iterator[Arrival]:
-        """Yield every message that is queued and not preprocessed, oldest number first."""
+    def arrivals(self, known: Container[int] = ()) -> Iterator[Arrival]:
+        """Yield every message but those `known` that is queued and not preprocessed, by number."""
         for number in sorted(numbered(self._fs, "todo")):
-            found = self.arrival(number)
+            found = None if number in known else self.arrival(number)
             if found is not None:
                 yield found
 
@@ -159,19 +159,15 @@ class DiskQueue:
 
     # --- passes ---------------------------------------------------------------------------------
 
-    def wait(self) -> float | None:
-        """Return seconds until something is due, None when nothing is scheduled."""
-        dues = [due for s in self._schedules.values() if (due := s.next_due()) is not None]
-        return max(0.0, min(dues) - self._clock.now()) if dues else None
+    def wait(self, channel: Channel) -> float | None:
+        """Return seconds until something is due there, None when nothing is scheduled."""
+        due = self._schedules[channel].next_due()
+        return None if due is None else max(0.0, due - self._clock.now())
 
-    def due(self) -> Ticket | None:
-        """Take one ticket whose time has come."""
-        now = self._clock.now()
-        for channel, schedule in self._schedules.items():
-            number = schedule.take_due(now)
-            if number is not None:
-                return Ticket(number, channel)
-        return None
+    def due(self, channel: Channel) -> Ticket | None:
+        """Take one ticket of this channel whose time has come."""
+        number = self._schedules[channel].take_due(self._clock.now())
+        return None if number is None else Ticket(number, channel)
 
     def claim(self, ticket: Ticket) -> Claim:
         """Start a pass: read the sender and the records of the channel."""
@@ -197,7 +193,8 @@ class DiskQueue:
     def settle(self, ticket: Ticket, offset: int) -> None:
         """Overwrite the T at `offset` by D."""
         path = self._layout.channel(ticket.channel.word, ticket.message)
-        self._try(lambda: self._fs.overwrite(path, offset, b"D"), f"trouble marking {path}")
+        trouble = f"trouble marking {path}; message will be delivered twice!"
+        self._try(lambda: self._fs.overwrite(path, offset, b"D"), trouble)
 
     def blame(self, message: int, paragraph: bytes) -> None:
         """Append to bounce/N."""
