@@ -28,10 +28,14 @@ class FakeServer:
 
     greeting: bytes | None = b"220 fake ESMTP\r\n"
     extensions: tuple[bytes, ...] = (b"PIPELINING", b"SIZE 0", b"8BITMIME")
+    reads_data: bool = True
     replies: dict[bytes, bytes | list[bytes] | None] = field(default_factory=dict)
     taken: list[Taken] = field(default_factory=list)
     commands: list[bytes] = field(default_factory=list)
     connections: int = 0
+    has_hung_up: threading.Event = field(default_factory=threading.Event)
+    """Set when a connection has ended."""
+    _end: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> "FakeServer":
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -54,6 +58,7 @@ class FakeServer:
 
     def hang_up(self) -> None:
         """Close all connections, as a server does that is started again."""
+        self._end.set()
         for sock in self._open:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
@@ -64,6 +69,7 @@ class FakeServer:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections += 1
             self._open.append(sock)
             talk = _Talk(self, sock, self.connections)
@@ -90,6 +96,7 @@ class _Talk:
             while True:
                 self._command(self._until(b"\r\n"))
         self._sock.close()
+        self._server.has_hung_up.set()
 
     def _until(self, end: bytes) -> bytes:
         while end not in self._buffer:
@@ -124,6 +131,9 @@ class _Talk:
             raise _HungUpError
 
     def _data(self) -> None:
+        if not self._server.reads_data:
+            self._server._end.wait(60)
+            raise _HungUpError
         data = b""
         if not self._peek_dot():
             data = self._until(b"\r\n.\r\n") + b"\r\n"

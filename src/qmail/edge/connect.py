@@ -160,7 +160,9 @@ class Connection(asyncio.Protocol):
             elif event is Event.FINISHED:
                 self._finish()
             elif event is Event.READY:
-                self._owner.is_free(self)
+                # A server that speaks before it is asked may have changed its mind already.
+                if client.state is State.READY:
+                    self._owner.is_free(self)
             elif client.state is State.CLOSED:
                 self._leave()
         self._write(client.bytes_to_send())

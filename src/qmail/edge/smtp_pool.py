@@ -34,12 +34,13 @@ OnDone = Callable[[Outcome], None]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long to wait, in seconds."""
+    """How long to wait, in seconds, and how much one connection carries."""
 
     connect_s_max: float
     wait_s_max: float
     idle_s_max: float = IDLE_S_MAX
     tick_s: float = TICK_S
+    messages_max: int = MESSAGES_MAX
 
 
 class Pool:
@@ -152,7 +153,7 @@ class _Lane:
     def is_free(self, connection: Connection) -> None:
         """Give the connection the next message, or keep it."""
         self._opening.discard(connection)
-        if connection.client.transactions >= MESSAGES_MAX:
+        if connection.client.transactions >= self._pool.limits.messages_max:
             connection.quit()
         else:
             self._serve(connection)
@@ -172,7 +173,8 @@ class _Lane:
     def is_gone(self, connection: Connection) -> None:
         """Forget the connection."""
         self._connections.discard(connection)
-        self._opening.discard(connection)
+        if connection in self._opening:
+            self._turned_away(connection, NO_CONNECTION)
         if connection in self._idle:
             self._idle.remove(connection)
         # One that never took a message is not replaced: this server may want no more of them.
