@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from time import gmtime
 from typing import Final
 
@@ -25,6 +26,7 @@ def delivered_to(target: Target) -> bytes:
     return b"Delivered-To: " + address.replace(b"\n", b"_") + b"\n"
 
 
+@lru_cache(maxsize=256)
 def return_path(sender: bytes) -> bytes:
     """Return the Return-Path line."""
     return b"Return-Path: <" + quote(sender).replace(b"\n", b"_") + b">\n"

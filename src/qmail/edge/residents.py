@@ -32,13 +32,8 @@ Who = tuple[int, int]
 """User and group of a resident."""
 
 
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """One job for a resident. `body`: where the message is, opened when the job leaves."""
-
-    serial: int
-    frame: bytes
-    body: bytes
+Errand = tuple[int, bytes, bytes]
+"""One job for a resident: serial, frame, and where the message is, opened when the job leaves."""
 
 
 @dataclass(slots=True, eq=False)
@@ -66,7 +61,7 @@ class Residents:
         self,
         station: Station,
         main: ChildMain,
-        open_message: Callable[[Errand], int | None],
+        open_message: Callable[[int, bytes], int | None],
         on_report: Callable[[int, bytes], None],
     ) -> None:
         self._station = station
@@ -76,6 +71,7 @@ class Residents:
         self._by_who: dict[Who, _Resident] = {}
         self._alive: set[int] = set()
         self._dirty: set[_Resident] = set()
+        self._starved = False
 
     @property
     def is_empty(self) -> bool:
@@ -101,6 +97,13 @@ class Residents:
     def reaped(self, pid: int) -> None:
         """Note that the child `pid` has ended: there is room for one that waits."""
         self._alive.discard(pid)
+        self._feed_starved()
+
+    def _feed_starved(self) -> None:
+        """Try again to start those that have work and no process."""
+        if not self._starved:
+            return
+        self._starved = False
         self._dirty.update(
             resident
             for resident in self._by_who.values()
@@ -124,13 +127,14 @@ class Residents:
             idle = [other for other in self._by_who.values() if other.sock and other.is_idle]
             if idle:
                 self._retire(min(idle, key=lambda other: other.idle_since))
+            self._starved = True
             return False
         try:
             resident.pid, sock = fork_child(*resident.who, self._main)
         except OSError:
             del self._by_who[resident.who]
-            for errand in resident.waiting:
-                self._on_report(errand.serial, CRASHED)
+            for serial, _frame, _body in resident.waiting:
+                self._on_report(serial, CRASHED)
             return False
         self._alive.add(resident.pid)
         sock.setblocking(False)
@@ -161,11 +165,11 @@ class Residents:
         frames = []
         waiting, running = resident.waiting, resident.running
         while waiting and len(running) < BATCH_MAX:
-            errand = waiting.popleft()
-            fd = self._open_message(errand)
+            serial, frame, body = waiting.popleft()
+            fd = self._open_message(serial, body)
             if fd is not None:
-                running.add(errand.serial)
-                frames.append(errand.frame)
+                running.add(serial)
+                frames.append(frame)
                 resident.unsent_fds.append(fd)
         resident.unsent = b"".join(frames)
 
@@ -216,6 +220,7 @@ class Residents:
             self._dirty.add(resident)
         elif not resident.running:
             resident.idle_since = time.monotonic()
+            self._feed_starved()
 
     def _settle(self, resident: _Resident, report: Report) -> None:
         if report.delivery not in resident.running:

@@ -30,12 +30,12 @@ from qmail.edge.local_hands import LocalHands
 from qmail.edge.log import complain
 from qmail.edge.lookup import Lookup
 from qmail.edge.passwd import Machine
-from qmail.edge.residents import Errand, Residents
+from qmail.edge.residents import Residents
 from qmail.edge.station import Door, Listener, Station, inherited_door
 from qmail.edge.task_server import TaskServer
 from qmail.protocol.doors import JOB_FRAME_MAX, Job, Report
 from qmail.protocol.exits import Exit
-from qmail.protocol.local_door import Answer, Owner, Target, Task
+from qmail.protocol.local_door import Answer, Owner, Target, Task, pack_task
 from qmail.protocol.local_exits import LOOKUP_CRASHED, LocalExit, local_report
 
 NAME: Final = "qmail-lspawn"
@@ -208,8 +208,12 @@ class Lspawn:
             kept = self._routes.get(job.recipient)
             if kept is not None and kept[0] > now:
                 self._send_on(serial, job, kept[1])
-            else:
+                continue
+            wrong = _wrong_with_recipient(job.recipient)
+            if wrong is None:
                 self._ask(serial, job)
+            else:
+                self._report(serial, wrong)
 
     def _wrong_with(self, job: Job) -> bytes | None:
         """Return the report for a job that is not even tried. Source: spec/delivery.md 10."""
@@ -217,12 +221,8 @@ class Lspawn:
             return TOO_MANY
         if len(job.body) > BODY_BYTES_MAX or not _BODY.fullmatch(job.body):
             return BAD_BODY
-        if b"@" not in job.recipient:
-            return NO_DOMAIN
-        if b"\0" in job.recipient or b"\0" in job.sender:
+        if b"\0" in job.sender:
             return BAD_ADDRESS
-        if job.recipient.rfind(b"@") == 0:
-            return TRASH
         return None
 
     def _ask(self, serial: int, job: Job) -> None:
@@ -252,18 +252,18 @@ class Lspawn:
             self._report(serial, route)
             return
         who, target = route
-        self._residents.give(who, Errand(serial, Task(serial, job.sender, target).pack(), job.body))
+        self._residents.give(who, (serial, pack_task(serial, job.sender, target), job.body))
 
-    def _open(self, errand: Errand) -> int | None:
+    def _open(self, serial: int, body: bytes) -> int | None:
         """Open the message of a job that leaves now; None: the job is over already."""
-        door, _ = self._tickets[errand.serial]
-        if not door.is_open:
-            del self._tickets[errand.serial]
+        if not self._tickets[serial][0].is_open:
+            # The caller is gone; the next one will ask again.
+            del self._tickets[serial]
             return None
-        opened = self._store.open(errand.body)
+        opened = self._store.open(body)
         if isinstance(opened, int):
             return opened
-        self._report(errand.serial, opened)
+        self._report(serial, opened)
         return None
 
     def _report(self, serial: int, text: bytes) -> None:
@@ -275,11 +275,25 @@ class Lspawn:
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while True:
-                pid, _status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     return
-                if not self._lookup.reaped(pid):
-                    self._residents.reaped(pid)
+                who = "helper for addresses" if self._lookup.reaped(pid) else "qmail-local"
+                self._residents.reaped(pid)
+                code = os.waitstatus_to_exitcode(status)
+                if code:
+                    how = f"exit code {code}" if code > 0 else f"signal {-code}"
+                    complain(NAME, f"warning: {who} {pid} ended by {how}")
+
+
+def _wrong_with_recipient(recipient: bytes) -> bytes | None:
+    if b"@" not in recipient:
+        return NO_DOMAIN
+    if b"\0" in recipient:
+        return BAD_ADDRESS
+    if recipient.rfind(b"@") == 0:
+        return TRASH
+    return None
 
 
 def _route(answer: Answer | None, recipient: bytes) -> Route:

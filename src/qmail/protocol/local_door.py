@@ -101,6 +101,15 @@ class Target:
         return cls(user, home, local, dash, ext, domain)
 
 
+def pack_task(serial: int, sender: bytes, target: bytes) -> bytes:
+    """Return the frame of a `Task`."""
+    digits = b"%d" % serial
+    fields = b"J%d:%b,%d:%b,%d:%b," % (
+        len(digits), digits, len(sender), sender, len(target), target,
+    )  # fmt: skip
+    return b"%d:%b," % (len(fields), fields)
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One delivery for a resident qmail-local. `target` is packed: it repeats, and is cached."""
@@ -111,7 +120,7 @@ class Task:
 
     def pack(self) -> bytes:
         """Return the frame."""
-        return pack(b"J" + pack_fields(b"%d" % self.serial, self.sender, self.target))
+        return pack_task(self.serial, self.sender, self.target)
 
     @classmethod
     def unpack(cls, payload: bytes) -> "Task":
