@@ -1,5 +1,6 @@
 """What a sender is told: qmail's bounce message, QSBMF (spec/bounces.md)."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,7 @@ from qmail.protocol.path import quote
 
 NOBODY: Final = b"#@[]"
 """Sender of a double bounce: what comes back for it is dropped."""
+_LATER_LF: Final = re.compile(rb"(?<=\n)\n")
 TOO_LONG: Final = b"I'm not going to try again; this message has been in the queue too long.\n"
 
 
@@ -28,15 +30,10 @@ def paragraph(address: bytes, report: bytes) -> bytes:
 
     Source: spec/bounces.md 2.
     """
-    if not report.endswith(b"\n"):
-        report += b"\n"
     text = b"<" + address.replace(b"\n", b"_") + b">:\n" + report
     # An empty line inside would end the paragraph for those who read it.
-    while b"\n\n" in text:
-        text = text.replace(b"\n\n", b"\n/")
-    if not text.endswith(b"\n"):
-        text += b"\n"
-    return text + b"\n"
+    text = _LATER_LF.sub(b"/", text)
+    return text + (b"\n" if text.endswith(b"\n") else b"\n\n")
 
 
 def bounce_envelope(sender: bytes, controls: BounceControls) -> Envelope | None:

@@ -42,7 +42,6 @@ class Desk:
         self._clock = clock
         self._who = who
         self._qp = first_qp
-        self._accepting: list[tuple[Draft, Caller, int]] = []
 
     def take(self, caller: Caller, payload: bytes) -> None:
         """Handle one frame.

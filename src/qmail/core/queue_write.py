@@ -12,6 +12,7 @@ those before. todo/N appears only after all of mess/N is on disk: no half messag
 A new message is written into the files of a finished one where there are any (core/spares.py).
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -57,6 +58,8 @@ class Draft:
     birth: int
     size: int = 0
     unwritten: bytes = b""
+    syncs_failed: int = 0
+    """How many syncs had failed when it was begun."""
     owner: object = None
     envelope: bytes = b""
     envelope_path: str = ""
@@ -87,6 +90,7 @@ class QueueWriter:
         self._named: list[Draft] = []
         self._foreign: set[int] = set()
         self._spares = spares
+        self._syncs_failed = 0
 
     @property
     def has_work(self) -> bool:
@@ -104,7 +108,10 @@ class QueueWriter:
         removed = []
         for folder in ("intd", "todo"):
             for number in numbered(self._fs, folder):
-                if number not in mess:
+                # Looked at again, because a writer without the service may be at work.
+                if number in mess or self._fs.info(self._layout.mess(number)) is not None:
+                    continue
+                with contextlib.suppress(FileNotFoundError):
                     self._fs.unlink(f"{folder}/{number}")
                     removed.append(number)
         return removed
@@ -130,6 +137,7 @@ class QueueWriter:
         except OSError as trouble:
             raise QueueError(QueueExit.NO_PID, f"pid: {trouble}") from trouble
         draft = Draft(file.number, file.fd, file.size, uid, qp, birth)
+        draft.syncs_failed = self._syncs_failed
         try:
             self._fs.rename(file.path, self._layout.mess(file.number))
         except OSError as trouble:
@@ -181,6 +189,10 @@ class QueueWriter:
 
         Raises: QueueError: the draft is removed.
         """
+        if draft.syncs_failed != self._syncs_failed:
+            # The sync that failed may have dropped what was written of this one by then.
+            self.give_up(draft)
+            raise QueueError(QueueExit.WRITE_ERROR, "a sync failed while it came in")
         try:
             Envelope.unpack(packed)
         except BadEnvelopeError as wrong:
@@ -239,6 +251,7 @@ class QueueWriter:
         try:
             self._fs.sync()
         except OSError as trouble:
+            self._syncs_failed += 1
             for draft in written + named:
                 self._fail(draft, f"sync: {trouble}", outcome)
             return outcome

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from qmail.core.controls import domain_keys, first_match
-from qmail.mail import ADDRESS_BYTES_MAX, Channel
+from qmail.mail import Channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,7 @@ def route(address: bytes, routes: Routes) -> tuple[Channel, bytes]:
         keys = [address.lower(), *domain_keys(lowered), b""]
         prepend = first_match(routes.virtualdomains, keys)
         if prepend:
-            virtual = prepend + b"-" + address
-            if len(virtual) <= ADDRESS_BYTES_MAX:
-                return Channel.LOCAL, virtual
+            return Channel.LOCAL, prepend + b"-" + address
     return Channel.REMOTE, address
 
 

@@ -18,6 +18,7 @@ from qmail.core.controls import (
     parse_line,
     shown,
 )
+from qmail.mail import ADDRESS_BYTES_MAX
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -78,7 +79,7 @@ def _listener(name: str, number: int, service: str, where: str) -> Listener:
         raise ControlError(name, number, f'"{host}" is not an IP address') from None
     if (address.version == 6) != bracketed:
         raise ControlError(name, number, "an IPv6 address stands in brackets, an IPv4 one does not")
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
         raise ControlError(name, number, f'"{port}" is not a port (1 to 65535)')
     return Listener(service, str(address), int(port))
 
@@ -109,7 +110,7 @@ def parse_routes(name: str, lines: list[Line]) -> dict[bytes, Route]:
         else:
             relay, colon, port = rest.partition(b":")
             port = port if colon else b"25"
-        if not port.isdigit() or not 0 < int(port) < 65536:
+        if not (port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
             raise ControlError(name, line.number, f"{shown(port)} is not a port (1 to 65535)")
         if any(byte <= 32 or byte >= 127 for byte in relay):
             raise ControlError(name, line.number, f"{shown(relay)} is not a host")
@@ -124,6 +125,8 @@ def parse_virtualdomains(name: str, lines: list[Line]) -> dict[bytes, bytes]:
         key, _, prepend = line.text.partition(b":")
         if any(byte <= 32 for byte in key) or any(byte < 32 for byte in prepend):
             raise ControlError(name, line.number, f"a blank or control byte in {shown(line.text)}")
+        if len(prepend) > ADDRESS_BYTES_MAX:
+            raise ControlError(name, line.number, f"{shown(prepend)} is too long for an address")
     return found
 
 

@@ -14,7 +14,9 @@ from qmail.core.fs import Fs
 from qmail.core.queue_layout import SPARE
 
 FEW: Final = 64
-SPARES_MAX: Final = 2048
+SPARES_MAX: Final = 1024
+LOOK_EVERY: Final = 8
+"""Commits between two looks into pid/: reading a folder of that size is not free."""
 
 
 class File(NamedTuple):
@@ -34,6 +36,7 @@ class Spares:
         self._messages: list[str] = []
         self._envelopes: list[str] = []
         self._seen: list[str] = []
+        self._commits = LOOK_EVERY
 
     def take_message(self) -> File | None:
         """Open a former message that is safe to write over; None when there is none."""
@@ -57,10 +60,18 @@ class Spares:
 
     def look(self) -> None:
         """See which spares there are, if few are left; call before a sync."""
+        self._commits += 1
         if self._seen or min(len(self._messages), len(self._envelopes)) >= FEW:
             return
+        if self._commits < LOOK_EVERY and self._messages:
+            return
+        self._commits = 0
         known = {*self._messages, *self._envelopes}
-        found = [path for path in self._all() if path not in known]
+        try:
+            found = [path for path in self._all() if path not in known]
+        except OSError:
+            # Only a convenience: the messages that wait for this sync come first.
+            return
         room = max(0, SPARES_MAX - len(known))
         self._remove(found[room:])
         self._seen = found[:room]

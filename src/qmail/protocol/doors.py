@@ -49,7 +49,8 @@ NOTICE_ENVELOPE_MAX: Final = 8192
 """Longer envelopes are not repeated in the notice; qmail-send reads the todo file."""
 REPORT_BYTES_MAX: Final = 10000
 """Longest report that qmail-send accepts (spec/delivery.md 10)."""
-JOB_FRAME_MAX: Final = 4096
+JOB_FRAME_MAX: Final = 8192
+"""A recipient can have a host and a virtual domain's prepend added, and the sender names it."""
 REPORT_FRAME_MAX: Final = REPORT_BYTES_MAX + 64
 
 
