@@ -87,7 +87,7 @@ class NameServer:
         if isinstance(records, dns.rcode.Rcode):
             response.set_rcode(records)
         elif records:
-            response.answer += map(record, records)
+            response.answer += [record(line) for line in records]
         else:
             if not any(name == key[0] for name, _ in self._zone):
                 response.set_rcode(dns.rcode.NXDOMAIN)

@@ -66,7 +66,8 @@ class DnsResolver:
         return [_both(answers[index], answers[index + 1]) for index in range(0, len(answers), 2)]
 
     async def _look_up(self, name: str, kind: str) -> Answer[Any]:
-        key = name.lower(), kind
+        name = name.lower()
+        key = name, kind
         known = self._cache.get(key)
         if known is not None and known[0] > asyncio.get_running_loop().time():
             return known[1]
@@ -87,7 +88,7 @@ class DnsResolver:
         except Exception:
             # Whatever the reason, nothing was learned.
             return TEMPORARY
-        self._remember((name.lower(), kind), answer, ttl_s)
+        self._remember((name, kind), answer, ttl_s)
         return answer
 
     def _remember(self, key: tuple[str, str], answer: Answer[Any], ttl_s: int) -> None:

@@ -1,0 +1,148 @@
+"""A home with messages, the real qmail-rspawn on it, and a caller at its door."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from qmail.protocol.doors import REPORT_FRAME_MAX, Job, Report
+from qmail.protocol.netstring import FrameReader
+
+SPARE_UID = 54321
+WAIT_S = 20.0
+IS_ROOT = os.getuid() == 0
+UID = SPARE_UID if IS_ROOT else os.getuid()
+START = """
+import os, sys
+import uvloop, dns.asyncresolver, dns.rdtypes.IN.A, dns.rdtypes.IN.AAAA, dns.rdtypes.ANY.MX
+import dns.rdtypes.ANY.SOA, dns._asyncio_backend, dns.asyncbackend
+from qmail.programs.rspawn import main
+if os.getuid() == 0:
+    # Only now: the programs may lie where no other account can read them.
+    os.setgroups([]); os.setgid({uid}); os.setuid({uid})
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@contextmanager
+def as_owner() -> Iterator[None]:
+    """Be the account of the home, under root: what the kernel tells the other side."""
+    if IS_ROOT:
+        os.seteuid(UID)
+    try:
+        yield
+    finally:
+        if IS_ROOT:
+            os.seteuid(0)
+
+
+def make_home(home: Path, **controls: str) -> None:
+    """Make what qmail-rspawn needs of a home."""
+    for name in ("control", "run", "queue/mess/1"):
+        (home / name).mkdir(parents=True)
+    write_controls(home, me="me.ex\n", **controls)
+    give_away(home)
+
+
+def give_away(home: Path) -> None:
+    """Make the account of the home the owner of everything in it."""
+    if IS_ROOT:
+        os.chown(home, UID, UID)
+        for path in home.rglob("*"):
+            os.chown(path, UID, UID)
+
+
+def write_controls(home: Path, **controls: str) -> None:
+    for name, text in controls.items():
+        (home / "control" / name).write_text(text)
+
+
+class Rspawn:
+    """The program, started on `home`, and one connection to it."""
+
+    def __init__(self, home: Path, environ: Mapping[str, str] | None = None) -> None:
+        self.home = home
+        self._environ = {**os.environ, "QMAIL_HOME": str(home), **(environ or {})}
+        self._reader = FrameReader(REPORT_FRAME_MAX)
+        self._reports: dict[int, bytes] = {}
+
+    def __enter__(self) -> "Rspawn":
+        door = socket.socket(socket.AF_UNIX)
+        path = str(self.home / "run/rspawn")
+        door.bind(path)
+        door.listen(8)
+        os.chmod(path, 0o666)
+        with door:
+            self._environ["QMAIL_DOOR"] = str(door.fileno())
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", START.format(uid=UID)],
+                env=self._environ,
+                pass_fds=[door.fileno()],
+                stderr=subprocess.PIPE,
+            )
+        self.sock = self.call()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.sock.close()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(WAIT_S)
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+    def call(self, *, as_uid: bool = True) -> socket.socket:
+        """Knock at the door."""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(WAIT_S)
+        path = str(self.home / "run/rspawn")
+        if as_uid:
+            with as_owner():
+                sock.connect(path)
+        else:
+            sock.connect(path)
+        return sock
+
+    def put_message(self, number: int, message: bytes) -> bytes:
+        """Put a message into the queue; return how a job names it."""
+        path = self.home / f"queue/mess/1/{number}"
+        path.write_bytes(message)
+        if IS_ROOT:
+            os.chown(path, UID, UID)
+        return b"1/%d" % number
+
+    def order(self, *jobs: Job) -> list[bytes]:
+        """Order deliveries; return their reports in the order of the jobs."""
+        self.sock.sendall(b"".join(job.pack() for job in jobs))
+        return [self.report(job.delivery) for job in jobs]
+
+    def report(self, delivery: int) -> bytes:
+        """Wait for the report of one delivery."""
+        while delivery not in self._reports:
+            data = self.sock.recv(65536)
+            assert data, "qmail-rspawn hung up"
+            for payload in self._reader.feed(data):
+                report = Report.unpack(payload)
+                assert report.delivery not in self._reports
+                self._reports[report.delivery] = report.text
+        return self._reports.pop(delivery)
+
+    def signal_and_wait(self, number: signal.Signals) -> int:
+        """Send a signal; return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(WAIT_S)
+
+    def said(self) -> str:
+        """Return all of descriptor 2, after the end."""
+        assert self.process.stderr is not None
+        return self.process.stderr.read().decode()
