@@ -24,7 +24,12 @@ class FakeDirectory:
             b"Upper": Owner(b"Upper", 1005, 100, b"/home/joe", b"", b""),
             b"alias": Owner(b"alias", 7790, 2108, b"/var/qmail/alias", b"", b""),
         }
-        self.folders = {b"/home/joe": 1001, b"/home/joe-list": 1002, b"/root": 0}
+        self.folders = {
+            b"/var/qmail/alias": 7790,
+            b"/home/joe": 1001,
+            b"/home/joe-list": 1002,
+            b"/root": 0,
+        }
         self.is_down = False
         self.slow_folders: set[bytes] = set()
 
@@ -107,6 +112,14 @@ def test_missing_alias_is_exit_116() -> None:
 def test_home_of_alias_can_be_the_one_of_the_installation() -> None:
     assert owner_of(b"jane", FakeDirectory()).home == b"/var/qmail/alias"
     assert owner_of(b"jane", FakeDirectory(), b"/x/alias").home == b"/x/alias"
+
+
+def test_alias_by_its_name_has_the_same_home() -> None:
+    directory = FakeDirectory()
+    directory.folders = {b"/x/alias": 7790}
+    assert owner_of(b"alias-x", directory, b"/x/alias") == Owner(
+        b"alias", 7790, 2108, b"/x/alias", b"-", b"x"
+    )
 
 
 def test_one_account_gives_everything_to_alias() -> None:

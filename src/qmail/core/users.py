@@ -3,6 +3,7 @@
 An assignment file, where there is one, is asked before these rules; its answer is an `Owner` too.
 """
 
+from dataclasses import replace
 from typing import Final, Protocol
 
 from qmail.protocol.local_door import Answer, Owner
@@ -43,6 +44,8 @@ def owner_of(local: bytes, directory: Directory, alias_home: bytes = b"") -> Own
     for length in _candidate_lengths(local):
         name = local[:length].lower()
         account = _account(directory, name)
+        if account is not None and name == ALIAS and alias_home:
+            account = replace(account, home=alias_home)
         if account is not None and _is_user(account, directory):
             ext = local[length + 1 :]
             dash = BREAK if length < len(local) else b""
