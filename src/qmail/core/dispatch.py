@@ -67,10 +67,10 @@ class Dispatcher:
         )
 
     def start(self) -> None:
-        """Recover the queue and log the first status line."""
+        """Log the first status line and recover the queue."""
+        self.log_status()
         for arrival in self._engine.scan():
             self._found(arrival)
-        self.log_status()
         self._sweep()
         self._turn.later(RESCAN_S, self._rescan_again)
 
@@ -212,6 +212,7 @@ class Dispatcher:
     def _drop(self, message: Message, why: object) -> None:
         """Forget a message that is still in todo; the next scan starts over with it."""
         self._journal.warn(why)
+        self._engine.start_over(message.number)
         if self._messages.get(message.number) is message:
             del self._messages[message.number]
         self._rescan_soon()

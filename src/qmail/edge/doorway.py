@@ -33,6 +33,11 @@ def short_path(path: str) -> str:
     return f"/proc/self/fd/{fd}/{name}"
 
 
+def forget_folders() -> None:
+    """Forget the descriptors of deep homes: for a forked child that closes all it inherited."""
+    _FOLDERS.clear()
+
+
 def knock(home: str, name: str, timeout_s: int) -> _socket.socket:
     """Connect to the inner door `name`; every later wait on the socket is limited as well.
 

@@ -5,11 +5,13 @@ are there, do the work, commit once, answer. It also costs a root process no imp
 """
 
 import contextlib
+import errno
 import os
 import select
 import signal
 import socket
 import struct
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -20,6 +22,9 @@ RECEIVE_BYTES: Final = 262144
 READ_EVENTS: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
 OUT_BYTES_MAX: Final = 8 * 1024 * 1024
 """With more than this waiting to be written, a door reads nothing more: back-pressure."""
+
+NO_ROOM_PAUSE_S: Final = 0.02
+_NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Callback = Callable[[], None]
 
@@ -32,6 +37,7 @@ class Station:
         self._on_read: dict[int, Callback] = {}
         self._on_write: dict[int, Callback] = {}
         self._masks: dict[int, int] = {}
+        self._forgotten: set[int] = set()
         self._on_signal: dict[int, Callback] = {}
         self._wakeup: socket.socket | None = None
 
@@ -54,6 +60,7 @@ class Station:
         """Stop watching `fd`; call it before closing."""
         if self._masks.pop(fd, None) is not None:
             self._epoll.unregister(fd)
+            self._forgotten.add(fd)
         self._on_read.pop(fd, None)
         self._on_write.pop(fd, None)
 
@@ -82,7 +89,11 @@ class Station:
         Returns: whether anything was ready.
         """
         ready = self._epoll.poll(-1 if timeout_s is None else timeout_s)
+        self._forgotten.clear()
         for fd, events in ready:
+            if fd in self._forgotten:
+                # The event is of what was closed; its number may mean something new by now.
+                continue
             if events & READ_EVENTS and fd in self._on_read:
                 self._on_read[fd]()
             if events & select.EPOLLOUT and fd in self._on_write:
@@ -187,7 +198,10 @@ class Listener:
         for _ in range(64):
             try:
                 caller, _ = self._sock.accept()
-            except OSError:
+            except OSError as trouble:
+                if trouble.errno in _NO_ROOM:
+                    # The caller stays in line; without a pause this would be asked for ever.
+                    time.sleep(NO_ROOM_PAUSE_S)
                 return
             self._on_call(caller)
 
@@ -201,13 +215,14 @@ def peer_of(sock: socket.socket) -> tuple[int, int]:
     return pid, uid
 
 
-def call_door(home: str, name: str) -> socket.socket:
-    """Connect to the inner door `name`.
+def call_door(home: str, name: str, *, may_wait: bool = False) -> socket.socket:
+    """Connect to the inner door `name`; with `may_wait`, wait where too many stand in line.
 
-    Raises: OSError: nobody listens there, or this account may not.
+    Raises: OSError: nobody listens there, this account may not, or many stand in line.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        sock.setblocking(may_wait)
         sock.connect(short_path(door_path(home, name)))
     except OSError:
         sock.close()

@@ -7,13 +7,14 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NoReturn
 
 from qmail.edge.accounts import Account, become
 
 PR_SET_PDEATHSIG: Final = 1
 RESTART_S_MIN: Final = 0.1
 RESTART_S_MAX: Final = 10.0
+HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD)
 STEADY_S: Final = 30.0
 """A child that ran this long is started again at once."""
 
@@ -51,14 +52,26 @@ def start(child: Child, log_fd: int) -> None:
     child.start_at = None
     child.starts += 1
     parent = os.getpid()
-    child.pid = os.fork()
-    if child.pid == 0:
-        try:
-            _become_program(child.program, log_fd, parent)
-        except OSError as trouble:
-            os.write(2, f"qmail-start: fatal: {child.program.path}: {trouble}\n".encode())
-        finally:
-            os._exit(111)
+    # Held back until the child has no handler of ours: it would tell us and not stop itself.
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    try:
+        child.pid = os.fork()
+        if child.pid == 0:
+            _be_child(child.program, log_fd, parent)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+
+def _be_child(program: Program, log_fd: int, parent: int) -> NoReturn:
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in HANDLED:
+            signal.signal(number, signal.SIG_DFL)
+        _become_program(program, log_fd, parent)
+    except OSError as trouble:
+        os.write(2, f"qmail-start: fatal: {program.path}: {trouble}\n".encode())
+    finally:
+        os._exit(111)
 
 
 def _become_program(program: Program, log_fd: int, parent: int) -> None:

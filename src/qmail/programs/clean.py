@@ -21,6 +21,8 @@ from qmail.edge.station import Door, Listener, Station, inherited_door
 from qmail.protocol.exits import Exit
 from qmail.protocol.netstring import pack
 
+HELLO: Final = pack(b"")
+"""Says to a new caller that no order of an earlier one will be carried out any more."""
 PID_EVERY_S: Final = 3600.0
 SYNC_DELAY_S: Final = 0.5
 """Removals are on disk this long after they were made, at the latest: what the power cut brings
@@ -35,6 +37,7 @@ class CleanService:
         self._layout = find_layout(self._fs)
         self._station = Station()
         self._send_uid = accounts["qmails"].uid
+        self._send: Door | None = None
         self._sync_at = 0.0
         self._pid_at = 0.0
         self._ending = False
@@ -48,6 +51,13 @@ class CleanService:
         door = Door(self._station, sock, ORDER_BYTES_MAX, self._on_orders, self._on_close)
         if door.peer_uid != self._send_uid:
             door.close()
+            return
+        if self._send is not None:
+            # What an earlier qmail-send asked for and did not get, this one decides anew.
+            self._send.close()
+        self._send = door
+        door.send(HELLO)
+        door.flush()
 
     def _on_orders(self, door: Door, orders: list[bytes]) -> None:
         answers = [clean(self._fs, self._layout, order) for order in orders]
@@ -57,7 +67,8 @@ class CleanService:
             self._sync_at = time.monotonic() + SYNC_DELAY_S
 
     def _on_close(self, door: Door) -> None:
-        """A caller that went needs nothing."""
+        if door is self._send:
+            self._send = None
 
     def run(self) -> int:
         """Serve until TERM."""

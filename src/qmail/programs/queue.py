@@ -24,6 +24,11 @@ PART_BYTES: Final = 65536
 ENVELOPE_BYTES_MAX: Final = FRAME_BYTES_MAX - 1024
 DEATH_S: Final = 86400
 ANSWER_S_MAX: Final = 600.0
+IGNORED: Final = (
+    signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE,
+    signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU, signal.SIGXFSZ,
+)  # fmt: skip
+"""What a terminal or a limit sends does not stop a message half-way (spec/queue.md 4)."""
 
 
 class Refused(Exception):  # noqa: N818 - it is the exit code on its way out, not an error's name
@@ -58,6 +63,8 @@ def read_envelope() -> bytes:
         end = envelope.find(b"\0", start)
         if end >= 0:
             if end == start and start > 0:
+                if end >= ENVELOPE_BYTES_MAX:
+                    raise Refused(QueueExit.NO_MEMORY)
                 return bytes(envelope[: end + 1])
             if envelope[start] != (ord("T") if start else ord("F")):
                 raise Refused(QueueExit.BAD_ENVELOPE)
@@ -89,7 +96,7 @@ def hand_over(home: str) -> None:
 
     Raises: Refused: it said no, or broke off. OSError: nobody answers at its door.
     """
-    sock = call_door(home, "queue")
+    sock = call_door(home, "queue", may_wait=True)
     sock.settimeout(ANSWER_S_MAX)
     try:
         sock.sendall(Submission(b"O", 1).pack())
@@ -142,7 +149,7 @@ def write_alone(home: str, accounts: Accounts) -> None:
         draft = writer.begin(uid, os.getpid(), b"by uid %d" % uid)
         try:
             write_all(writer, draft, read_message(), read_envelope)
-        except Refused:
+        except (Refused, _TerminatedError):
             writer.give_up(draft)
             raise
     except QueueError as refused:
@@ -164,6 +171,9 @@ def pull_trigger(home: str) -> None:
 def run_command(home: str, accounts: Accounts) -> int:
     """Take the message on descriptor 0 and the envelope on 1; return the exit code."""
     os.umask(0o033)
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _on_term)
     signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(QueueExit.TIMEOUT))
     signal.alarm(DEATH_S)
     try:
@@ -173,7 +183,19 @@ def run_command(home: str, accounts: Accounts) -> int:
             write_alone(home, accounts)
     except Refused as refused:
         return refused.code
+    except _TerminatedError:
+        # Everything is taken back; now it ends as whoever sent the signal expects.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
     return QueueExit.QUEUED
+
+
+class _TerminatedError(Exception):
+    """TERM came."""
+
+
+def _on_term(_number: int, _frame: object) -> None:
+    raise _TerminatedError
 
 
 def main(argv: Sequence[str]) -> int:

@@ -82,6 +82,7 @@ class SendService:
         self._station = Station()
         self._log = Log(1)
         self._queue_uids = {accounts["qmailq"].uid}
+        self._is_clean_ready = False
         self._trigger = -1
         self._trigger_pulled = 0.0
         spawners = {Channel.LOCAL: ("lspawn", {0}), Channel.REMOTE: ("rspawn", set[int]())}
@@ -146,6 +147,7 @@ class SendService:
         """Whoever told us of messages is gone; the next one starts with a hello."""
 
     def _on_cleaned(self, payloads: list[bytes]) -> None:
+        self._is_clean_ready = True
         for payload in payloads:
             if not self._dispatcher.ending.orders.answered(payload):
                 raise FrameError("more answers than orders")
@@ -162,7 +164,10 @@ class SendService:
         try:
             controls = load(SendControls, control_reader(self._home))
             self._dispatcher.reread(routes_from(controls))
-        except (ControlError, OSError) as trouble:
+        except ControlError as wrong:
+            name = f"control/{wrong.name}"
+            self._dispatcher.ending.journal.alert(f"unable to reread {name}: {wrong}")
+        except OSError as trouble:
             self._dispatcher.ending.journal.alert(f"unable to reread controls: {trouble}")
 
     # --- the trigger, for writers that do not know our door (spec/queue.md 6) --------------------
@@ -186,7 +191,9 @@ class SendService:
 
     def run(self) -> int:
         """Serve until TERM and until what runs has ended."""
-        self._dispatcher.start()
+        self._wait_for_clean()
+        if not self._dispatcher.exiting:
+            self._dispatcher.start()
         self._open_trigger()
         self._finish_turn()
         Listener(self._station, self._inherited, self._on_call)
@@ -201,6 +208,15 @@ class SendService:
         self._log.line(b"status: exiting")
         self._log.flush()
         return Exit.OK
+
+    def _wait_for_clean(self) -> None:
+        """Wait until qmail-clean is done with the orders of an earlier qmail-send.
+
+        Files of a finished message that still go would take a new one of that number with them.
+        """
+        while not (self._is_clean_ready or self._dispatcher.exiting):
+            self._clean.call()
+            self._station.turn(CALL_AGAIN_S)
 
     @property
     def _is_idle(self) -> bool:

@@ -1,12 +1,14 @@
 """How qmail-send queues its bounces: small ones through run/queue, others by a child process."""
 
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from qmail.core.dispatch_values import Bounce, Message
 from qmail.edge.caller import Caller, Line
+from qmail.edge.doorway import forget_folders
 from qmail.edge.station import Station
 from qmail.edge.submit import submit
 from qmail.protocol.doors import MESSAGE_INLINE_MAX, Receipt, Submission
@@ -14,6 +16,7 @@ from qmail.protocol.exits import QueueExit
 
 CHILDREN_MAX: Final = 4
 PART_BYTES: Final = 65536
+_FD_END: Final = 1 << 20
 
 Bounced = Callable[[Message, int | None], None]
 
@@ -54,15 +57,12 @@ class BounceDesk:
 
     def _small_text(self, bounce: Bounce) -> bytes | None:
         try:
-            fd = self._open(bounce)
+            with open(self._open(bounce), "rb", buffering=0) as file:
+                rest = file.read(MESSAGE_INLINE_MAX) or b""
+                is_whole = os.fstat(file.fileno()).st_size == len(rest)
         except OSError:
             return None
-        try:
-            rest = os.read(fd, MESSAGE_INLINE_MAX)
-            text = bounce.head + rest
-            is_whole = os.fstat(fd).st_size == len(rest)
-        finally:
-            os.close(fd)
+        text = bounce.head + rest
         return ended(text) if is_whole and len(text) < MESSAGE_INLINE_MAX else None
 
     def _open(self, bounce: Bounce) -> int:
@@ -91,14 +91,21 @@ class BounceDesk:
             reader, writer = os.pipe()
             pid = os.fork()
             if pid == 0:
-                os.close(reader)
                 self._child(bounce, writer)
             os.close(writer)
+            os.set_blocking(reader, False)
             self._children[reader] = (pid, bounce)
             self._station.watch(reader, lambda reader=reader: self._on_child(reader))  # type: ignore[misc]
 
     def _child(self, bounce: Bounce, writer: int) -> None:
         try:
+            # Nothing of qmail-send's: its lock and its doors are to close when it ends.
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+                signal.signal(number, signal.SIG_DFL)
+            forget_folders()
+            os.closerange(3, writer)
+            os.closerange(writer + 1, _FD_END)
             outcome = submit(self._home, self._parts(bounce), bounce.envelope, os.environ)
             if outcome.result is None:
                 os.write(writer, b"%d" % outcome.qp)
@@ -117,7 +124,10 @@ class BounceDesk:
             yield b"\n"
 
     def _on_child(self, reader: int) -> None:
-        answer = os.read(reader, 64)
+        try:
+            answer = os.read(reader, 64)
+        except BlockingIOError:
+            return
         pid, bounce = self._children.pop(reader)
         self._station.forget(reader)
         os.close(reader)

@@ -125,7 +125,11 @@ class Starter:
                 self._program(name, self._accounts[account], keeps_root, descriptors)
             )
         if not self._accounts.separate:
-            user = pwd.getpwuid(os.getuid()).pw_name
+            owner = self._accounts["alias"].uid
+            try:
+                user = pwd.getpwuid(owner).pw_name
+            except KeyError:
+                user = f"uid {owner}"
             self._say(f"not root: every program runs as {user}, all mail goes to alias")
         for listener in listeners:
             host = f"[{listener.host}]" if listener.is_ipv6 else listener.host
@@ -204,13 +208,20 @@ class Starter:
             now = time.monotonic()
             for child in self._children.values():
                 if not child.pid and (child.start_at is None or child.start_at <= now):
-                    start(child, self._log_fd)
+                    self._start(child)
             waits = [c.start_at - now for c in self._children.values() if c.start_at is not None]
             self._station.turn(max(0.01, min(waits)) if waits else 60.0)
         for wave in STOP_WAVES:
             self._stop([self._children[name] for name in wave if name in self._children])
         self._say("stopped")
         return Exit.TEMPORARY if self._failed else Exit.OK
+
+    def _start(self, child: Child) -> None:
+        try:
+            start(child, self._log_fd)
+        except OSError as trouble:
+            ended(child, time.monotonic())
+            self._say(f"warning: unable to start {child.program.name}: {trouble.strerror}")
 
     def _reap(self) -> None:
         while True:
@@ -283,12 +294,20 @@ def lock_home(home: str) -> int:
     return fd
 
 
+def open_standard_descriptors() -> None:
+    """Give the numbers 0, 1 and 2 to something, or a door would get one and lose it again."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+
+
 def main(argv: Sequence[str]) -> int:
     """Run until TERM or INT. Returns: 0, or 111 when the suite can't start."""
     if argv and argv[0].startswith("-"):
         complain("qmail-start", "usage: qmail-start [defaultdelivery [logger arg ...]]")
         return Exit.PERMANENT
     home = os.path.abspath(home_folder())
+    open_standard_descriptors()
     try:
         os.chdir("/")
         os.umask(0o077)
