@@ -38,7 +38,16 @@ class ProgramCourier:
 class ProgramParcel:
     """One message and the process that takes it."""
 
-    __slots__ = ("_courier", "_is_finished", "_kept", "_owner", "_parts", "_process", "size")
+    __slots__ = (
+        "_courier",
+        "_ending",
+        "_is_finished",
+        "_kept",
+        "_owner",
+        "_parts",
+        "_process",
+        "size",
+    )
 
     def __init__(self, courier: ProgramCourier, owner: Owner) -> None:
         self._courier = courier
@@ -47,6 +56,8 @@ class ProgramParcel:
         self._kept = 0
         self._process: _Process | None = None
         self._is_finished = False
+        self._ending: tuple[int, bytes, int] | None = None
+        """How the program ended, where that was before the end of the message."""
         self.size = 0
 
     @property
@@ -73,8 +84,10 @@ class ProgramParcel:
         """Hand the message over; the owner is told the outcome when the program has ended."""
         self._is_finished = True
         self._pass_on()
-        assert self._process is not None
-        self._process.finish(envelope.pack())
+        if self._ending is not None:
+            asyncio.get_running_loop().call_soon(self._on_end, *self._ending)
+        elif self._process is not None:
+            self._process.finish(envelope.pack())
 
     def give_up(self) -> None:
         """Forget the message: the program sees its envelope end too early."""
@@ -89,8 +102,13 @@ class ProgramParcel:
 
     def _on_end(self, code: int, text: bytes, pid: int) -> None:
         owner = self._owner
-        if owner is not None and self._is_finished:
-            owner.on_queued(queue_result(code, text), pid)
+        if owner is None:
+            return
+        if not self._is_finished:
+            self._ending = code, text, pid
+            owner.on_room()
+            return
+        owner.on_queued(queue_result(code, text), pid)
 
 
 class _Pipe:

@@ -113,6 +113,9 @@ class SmtpConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Go on with what was sent before: a client may end its side and still read."""
         self._has_eof = True
+        if self._is_lingering:
+            # Both sides have ended: the loop closes.
+            return False
         self._pump()
         return True
 
@@ -304,7 +307,7 @@ class SmtpConnection(asyncio.Protocol):
         if self._parcel is not None:
             self._parcel.give_up()
             self._parcel = None
-            self._refused(event.reply)
+            self._server.log_line(refusal_line(self.ip.encode(), event.sender, None, event.reply))
 
     def _on_mistake(self, event: Mistake) -> None:
         self._refused(event.reply)

@@ -43,11 +43,7 @@ class GoneError(Exception):
 
 
 class DroppedError(Exception):
-    """The session has refused the message that is being read, with `reply`."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(reply)
-        self.reply = reply
+    """The session has refused the message that is being read, and has said so."""
 
 
 class Wire:
@@ -156,7 +152,7 @@ class Conversation:
         return 0 if session.has_quit else 1
 
     def _end(self, reply: Reply) -> None:
-        self._log(reply)
+        self._log(reply, self._session.sender)
         self._session.close(reply)
         with contextlib.suppress(GoneError):
             self._send()
@@ -186,13 +182,13 @@ class Conversation:
             case MailFrom() | RcptTo():
                 reply, address = self._policy.judge(event, self._relay_suffix)
                 if reply.code != 250:
-                    self._log(reply, address)
+                    self._log(reply, self._session.sender, address)
                 self._session.answer(reply, address)
             case DataBegins():
                 self._session.answer(replies.DATA_GO_AHEAD)
                 self._take_message()
             case Mistake(reply):
-                self._log(reply)
+                self._log(reply, self._session.sender)
             case _:
                 raise AssertionError(f"{event} outside a message")
 
@@ -204,14 +200,13 @@ class Conversation:
             # Refused before all of it was read: the reply has to wait for its end all the same.
             for _ in parts:
                 pass
-        except DroppedError as dropped:
-            self._log(dropped.reply)
+        except DroppedError:
             return
         if outcome.result is None:
             session.answer(replies.queued_reply(int(time.time()), outcome.qp))
         else:
             reply = replies.refused_reply(outcome.result)
-            self._log(reply)
+            self._log(reply, session.sender)
             session.answer(reply)
 
     def _message(self) -> Iterator[bytes]:
@@ -231,11 +226,9 @@ class Conversation:
                 case MessageEnds(part):
                     yield part
                     return
-                case Dropped(reply):
-                    # Too big or looping is told here already; the reply follows at its end.
-                    if not session.is_in_data:
-                        raise DroppedError(reply)
-                    self._skip_message(reply, limit)
+                case Dropped(reply, sender):
+                    self._log(reply, sender)
+                    self._skip_message(limit)
                 case _:
                     limit += self._read_on(limit)
 
@@ -248,14 +241,15 @@ class Conversation:
         self._session.feed(data)
         return len(data) / DATA_BYTES_PER_S_MIN
 
-    def _skip_message(self, reply: Reply, limit: float) -> NoReturn:
+    def _skip_message(self, limit: float) -> NoReturn:
+        # One that is too big or loops is told before its end; the reply comes at its end.
         while self._session.is_in_data:
             if self._session.next_event() is None:
                 limit += self._read_on(limit)
-        raise DroppedError(reply)
+        raise DroppedError
 
-    def _log(self, reply: Reply, recipient: bytes | None = None) -> None:
-        line = refusal_line(self._peer.ip, self._session.sender, recipient, reply)
+    def _log(self, reply: Reply, sender: bytes, recipient: bytes | None = None) -> None:
+        line = refusal_line(self._peer.ip, sender, recipient, reply)
         with contextlib.suppress(OSError):
             os.write(2, line + b"\n")
 

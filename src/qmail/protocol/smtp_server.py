@@ -116,6 +116,7 @@ class Dropped(NamedTuple):
     """The message won't be taken: forget its parts. Not answered, the session replies itself."""
 
     reply: Reply
+    sender: bytes
 
 
 class Mistake(NamedTuple):
@@ -353,8 +354,9 @@ class Session:
             part = data.feed(chunk)
         except BareLineEndError:
             # Nothing behind it is believed to be a command: the connection ends here.
+            dropped = Dropped(replies.BARE_LINE_END, self._sender)
             self.close(replies.BARE_LINE_END)
-            return Dropped(replies.BARE_LINE_END)
+            return dropped
         was_refused = self._refusal is not None
         if not was_refused:
             self._check(part)
@@ -362,7 +364,7 @@ class Session:
             return self._end_data(data, part)
         if self._refusal is None:
             return Body(part) if part else None
-        return None if was_refused else Dropped(self._refusal)
+        return None if was_refused else Dropped(self._refusal, self._sender)
 
     def _check(self, part: bytes) -> None:
         assert self._hops is not None
@@ -379,9 +381,10 @@ class Session:
         refusal = self._refusal
         if refusal is None:
             return self._ask(MessageEnds(part))
+        dropped = Dropped(refusal, self._sender)
         self._out += refusal.wire
         self._end_transaction()
-        return Dropped(refusal)
+        return dropped
 
     # --- states ---------------------------------------------------------------------------------
 
