@@ -48,15 +48,16 @@ def clean(fs: Fs, layout: Layout, order: bytes) -> bytes:
 
 
 def _spare(fs: Fs, layout: Layout, number: int) -> bytes:
-    mess = layout.mess(number)
-    found = fs.info(mess)
-    if found is None or found.size > SPARE_BYTES_MAX:
-        return _unlink(fs, layout.todo(number), mess)
+    mess, todo = layout.mess(number), layout.todo(number)
+    found, envelope = fs.info(mess), fs.info(todo)
+    if found is None or envelope is None or found.size > SPARE_BYTES_MAX:
+        return _unlink(fs, todo, mess)
     try:
-        fs.rename(layout.todo(number), f"pid/{SPARE}{number}.todo")
+        # Named by its own inode: another message that has number N now may use another one.
+        fs.rename(todo, f"pid/{SPARE}{envelope.inode}.todo")
         fs.rename(mess, f"pid/{SPARE}{number}")
     except OSError:
-        return _unlink(fs, layout.todo(number), mess)
+        return _unlink(fs, todo, mess)
     return DONE
 
 

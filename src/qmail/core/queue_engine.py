@@ -78,6 +78,10 @@ class QueueEngine(Protocol):
         """Write down who is to get the message, by channel (S4 to S5 but for the envelope)."""
         ...
 
+    def start_over(self, message: int) -> None:
+        """Take back `keep`, which failed or is not on disk: the message will arrive again."""
+        ...
+
     def wait(self, channel: Channel) -> float | None:
         """Return seconds until something is due there, None when nothing is scheduled."""
         ...

@@ -18,6 +18,7 @@ from qmail.core.queue_sweep import Action, Files, action_for
 from qmail.core.schedule import Schedule
 from qmail.mail import Channel
 
+EVERY_FILE: Final = Files(mess=True, todo=True, info=True, local=True, remote=True, bounce=True)
 REPORTS_BYTES_MAX: Final = 64 * 1024 * 1024
 
 Value = TypeVar("Value")
@@ -33,6 +34,7 @@ class DiskQueue:
         self._schedules = {Channel.LOCAL: Schedule(), Channel.REMOTE: Schedule()}
         self.notes: list[str] = []
         self._damaged: set[int] = set()
+        self._half_kept: set[int] = set()
 
     # --- start and sweep ------------------------------------------------------------------------
 
@@ -115,6 +117,10 @@ class DiskQueue:
     def arrival(self, message: int) -> Arrival | None:
         """Read todo/N; None when it or its message is gone, or when it can't be understood."""
         path = self._layout.todo(message)
+        if message in self._half_kept:
+            self.start_over(message)
+            if message in self._half_kept:
+                return None
         try:
             mess = self._fs.info(self._layout.mess(message))
             todo = self._fs.info(path)
@@ -148,6 +154,22 @@ class DiskQueue:
             self._create(layout.info(number), b"F" + arrival.sender + b"\0", arrival.birth)
         except OSError as trouble:
             raise EngineError(f"unable to create {layout.info(number)}: {trouble}") from trouble
+
+    def start_over(self, message: int) -> None:
+        """Remove what `keep` wrote, for a message that is in todo.
+
+        Nothing of it may stay: delivered at its next try the message would leave it behind, under a
+        number that comes back. What can't be removed is tried again before the message arrives.
+        """
+        self._half_kept.add(message)
+        try:
+            # Without its todo entry these files would be all that is known of it.
+            if self._fs.info(self._layout.todo(message)) is not None:
+                self._remove_leftovers(message, EVERY_FILE, said=False)
+        except OSError as trouble:
+            self.notes.append(f"warning: unable to remove info of {message}: {trouble.strerror}")
+        else:
+            self._half_kept.discard(message)
 
     def _create(self, path: str, data: bytes, mtime: float) -> None:
         fd = self._fs.create(path, 0o600)

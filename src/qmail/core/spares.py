@@ -4,8 +4,10 @@ To free two inodes and to find two new ones is most of what a small message cost
 journal it also avoids inodes that were freed in the last minutes, one by one. So qmail-clean only
 renames the files of a finished message, and qmail-queue writes the next one over them.
 
-One rule makes that safe: a spare is used only after a sync that came after its rename. Before that,
-a power cut could bring the old names back, now with the bytes of another message behind them.
+Two rules make that safe. A spare is used only after a sync that came after its rename: before that,
+a power cut could bring the old names back, now with the bytes of another message behind them. And
+each is named by its own inode number, so that nobody else comes to have the name of one in use: a
+former envelope keeps its name until the commit that makes it todo/N.
 """
 
 from typing import Final, NamedTuple
@@ -36,6 +38,7 @@ class Spares:
         self._messages: list[str] = []
         self._envelopes: list[str] = []
         self._seen: list[str] = []
+        self._in_use: set[str] = set()
         self._commits = LOOK_EVERY
 
     def take_message(self) -> File | None:
@@ -43,8 +46,11 @@ class Spares:
         return self._take(self._messages)
 
     def take_envelope(self) -> File | None:
-        """Open a former envelope, likewise."""
-        return self._take(self._envelopes)
+        """Open a former envelope, likewise. It keeps its path until the next commit."""
+        file = self._take(self._envelopes)
+        if file is not None:
+            self._in_use.add(file.path)
+        return file
 
     def _take(self, ready: list[str]) -> File | None:
         while ready:
@@ -61,12 +67,14 @@ class Spares:
     def look(self) -> None:
         """See which spares there are, if few are left; call before a sync."""
         self._commits += 1
+        # The commit that begins gives all of these their names in todo, or removes them.
+        in_use, self._in_use = self._in_use, set()
         if self._seen or min(len(self._messages), len(self._envelopes)) >= FEW:
             return
         if self._commits < LOOK_EVERY and self._messages:
             return
         self._commits = 0
-        known = {*self._messages, *self._envelopes}
+        known = {*self._messages, *self._envelopes, *in_use}
         try:
             found = [path for path in self._all() if path not in known]
         except OSError:
