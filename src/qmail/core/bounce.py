@@ -30,7 +30,7 @@ def paragraph(address: bytes, report: bytes) -> bytes:
 
     Source: spec/bounces.md 2.
     """
-    text = b"<" + address.replace(b"\n", b"_") + b">:\n" + report
+    text = b"<" + _on_one_line(address) + b">:\n" + report
     # An empty line inside would end the paragraph for those who read it.
     text = _LATER_LF.sub(b"/", text)
     return text + (b"\n" if text.endswith(b"\n") else b"\n\n")
@@ -64,7 +64,7 @@ def bounce_head(
     host = controls.bouncehost
     yield b"Date: " + mail_date(now) + b"\n"
     yield b"From: " + quote(controls.bouncefrom + b"@" + host) + b"\n"
-    yield b"To: " + quote(recipient) + b"\n"
+    yield b"To: " + _on_one_line(quote(recipient)) + b"\n"
     yield b"Subject: failure notice\n\n"
     yield b"Hi. This is the qmail-send program at " + host + b".\n"
     if sender:
@@ -77,4 +77,9 @@ def bounce_head(
         yield b"--- Below this line is a copy of the message.\n\n"
     else:
         yield b"--- Below this line is the original bounce.\n\n"
-    yield b"Return-Path: <" + quote(sender) + b">\n"
+    yield b"Return-Path: <" + _on_one_line(quote(sender)) + b">\n"
+
+
+def _on_one_line(address: bytes) -> bytes:
+    # A line feed in an address would begin another field.
+    return address.replace(b"\n", b"_")
