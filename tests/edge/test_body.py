@@ -17,6 +17,8 @@ def body_of(message: bytes, size: int | None = None) -> Body:
 
 
 def wire_of(body: Body) -> bytes:
+    if body.whole is not None:
+        return body.whole
     wire = b""
     while part := body.next_part():
         wire += part

@@ -1,7 +1,9 @@
 """Connections kept and shared, with servers in threads of the test."""
 
 import asyncio
+import os
 import socket
+import tempfile
 from collections.abc import Callable, Coroutine
 
 import pytest
@@ -25,6 +27,18 @@ def message(
 ) -> Message:
     deadline = asyncio.get_running_loop().time() + lives_s
     return Message(b"s@x.ex", (b"r@y.ex",), load or (lambda: Body.of_bytes(body)), deadline)
+
+
+def in_a_file(body: bytes) -> Callable[[], Body]:
+    """Return what loads a message from a file that has no name."""
+
+    def load() -> Body:
+        with tempfile.TemporaryFile() as file:
+            file.write(body)
+            file.flush()
+            return Body.of_file(os.dup(file.fileno()), len(body))
+
+    return load
 
 
 def run(work: Callable[[Pool], Coroutine[None, None, None]], limits: Limits = QUICK) -> None:
@@ -181,7 +195,9 @@ def test_a_server_that_does_not_read_is_given_up() -> None:
     with FakeServer(reads_data=False) as server:
 
         async def work(pool: Pool) -> None:
-            outcome = await pool.exchange(HERE, server.port, message(b"x\n" * 10_000_000))
+            outcome = await pool.exchange(
+                HERE, server.port, message(load=in_a_file(b"x\n" * 10_000_000))
+            )
             assert outcome.result.letter is Letter.DEFERRED
             assert b"duplicate" not in outcome.result.text
 
@@ -242,7 +258,7 @@ def test_a_long_message_arrives_whole() -> None:
     with FakeServer() as server:
 
         async def work(pool: Pool) -> None:
-            outcome = await pool.exchange(HERE, server.port, message(body))
+            outcome = await pool.exchange(HERE, server.port, message(load=in_a_file(body)))
             assert outcome.result.letter is Letter.DELIVERED
 
         run(work)

@@ -24,6 +24,8 @@ from qmail.protocol.lookups import Answer, Finding, LocalAddresses, MxRecord
 from qmail.protocol.remote_reports import NO_CONNECTION, Ending, Outcome
 
 HOST_SHOWN_MAX: Final = 255
+HOSTS_KNOWN_MAX: Final = 10000
+"""So many hosts' fixed targets are remembered."""
 
 Message_contra = TypeVar("Message_contra", contravariant=True)
 Sent = TypeVar("Sent")
@@ -69,6 +71,7 @@ class Deliverer(Generic[Sent]):
         self._random = random
         # Relays that are addresses need no look-up: made once.
         self._fixed: dict[Route, Targets] = {}
+        self._known: dict[bytes, Target | None] = {}
         for route in routes.values():
             address = literal_address(route.relay)
             if address is not None:
@@ -76,9 +79,13 @@ class Deliverer(Generic[Sent]):
 
     def fixed_target(self, host: bytes) -> Target | None:
         """Return where mail for `host` goes if a route to an address says so, without look-up."""
-        route = route_of(host, self._routes)
-        fixed = None if route is None else self._fixed.get(route)
-        return fixed[0] if fixed else None
+        if host not in self._known:
+            route = route_of(host, self._routes)
+            fixed = None if route is None else self._fixed.get(route)
+            if len(self._known) >= HOSTS_KNOWN_MAX:
+                self._known.clear()
+            self._known[host] = fixed[0] if fixed else None
+        return self._known[host]
 
     async def deliver(self, host: bytes, message: Sent) -> Outcome:
         """Pass `message` on to one of the servers that take mail for `host`."""

@@ -13,12 +13,13 @@ PART_BYTES: Final = 65536
 class Body:
     """One message in wire form (CRLF, dots stuffed, final dot). It owns its descriptor."""
 
-    __slots__ = ("_fd", "_has_end", "_offset", "_small", "_stuffer", "_wire")
+    __slots__ = ("_fd", "_has_end", "_offset", "_small", "_stuffer", "whole")
 
     def __init__(self, fd: int, small: bytes | None) -> None:
         self._fd = fd
         self._small = small
-        self._wire = None if small is None else wire_form(small)
+        self.whole = None if small is None else wire_form(small)
+        """All that is to be sent, where it is in memory."""
         self._offset = 0
         self._has_end = False
         self._stuffer: DotStuffer | None = None
@@ -51,8 +52,8 @@ class Body:
 
         Raises: OSError: it can't be read.
         """
-        if self._small is not None and self._wire is not None:
-            return len(self._wire) - len(END_OF_DATA), not self._small.isascii()
+        if self._small is not None and self.whole is not None:
+            return len(self.whole) - len(END_OF_DATA), not self._small.isascii()
         wire_bytes = 0
         is_8bit = False
         while part := os.pread(self._fd, PART_BYTES, self._offset):
@@ -63,15 +64,12 @@ class Body:
         return wire_bytes, is_8bit
 
     def next_part(self) -> bytes:
-        """Return the next bytes to send; b"" after the final dot.
+        """Return the next bytes of one that is not `whole`; b"" after the final dot.
 
         Raises: OSError: the message can't be read.
         """
         if self._has_end:
             return b""
-        if self._wire is not None:
-            self._has_end = True
-            return self._wire
         stuffer = self._stuffer = self._stuffer or DotStuffer()
         while part := os.pread(self._fd, PART_BYTES, self._offset):
             self._offset += len(part)

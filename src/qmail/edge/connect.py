@@ -179,6 +179,10 @@ class Connection(asyncio.Protocol):
     def _send_body(self) -> None:
         body = self._body
         assert body is not None
+        if body.whole is not None:
+            self._write(body.whole)
+            self.client.body_sent()
+            return
         while not self._is_paused:
             try:
                 part = body.next_part()

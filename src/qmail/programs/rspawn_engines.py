@@ -20,7 +20,7 @@ from qmail.edge.resolver import DnsResolver
 from qmail.edge.smtp_pool import TOTAL_S_MAX, Limits, Pool
 from qmail.mail import Result, deferred
 from qmail.protocol.doors import Job
-from qmail.protocol.remote_reports import Outcome
+from qmail.protocol.remote_reports import Ending, Outcome
 
 SUSPICIOUS: Final = deferred(b"The message file is not what it should be. (#4.3.5)\n")
 UNFORESEEN: Final = deferred(b"Unexpected trouble in qmail-rspawn. (#4.3.0)\n")
@@ -127,7 +127,9 @@ class SmtpEngine:
 
 
 def _report_single(on_report: OnReport, outcome: Outcome) -> None:
-    on_report(all_together((outcome,)).spawn_report())
+    if outcome.ending is not Ending.FINAL:
+        outcome = all_together((outcome,))
+    on_report(outcome.spawn_report())
 
 
 class ProgramEngine:

@@ -42,7 +42,7 @@ class ReplyReader:
         """Take the next bytes; return every reply that is now complete."""
         if self._is_broken:
             return []
-        lines = (self._rest + data).split(b"\n")
+        lines = (self._rest + data if self._rest else data).split(b"\n")
         rest = self._rest = lines.pop()
         replies: list[Reply] = []
         for line in lines:
