@@ -106,11 +106,16 @@ def test_oddities_4_nothing_is_sent_to_a_multicast_address(address: str) -> None
     assert targets([Candidate(0, (address,))], HERE, 25) is NO_EXCHANGER
 
 
+def test_oddities_4_with_a_port_of_its_own_a_route_may_point_at_this_host() -> None:
+    found = targets([Candidate(10, ("127.0.0.1",)), Candidate(20, ("192.0.2.9",))], HERE, 2525)
+    assert addresses(found) == ["127.0.0.1", "192.0.2.9"]
+
+
 def test_no_address_at_all_is_5_4_4() -> None:
     assert targets([Candidate(10, ())], HERE, 25) is NO_EXCHANGER
 
 
-def test_oddities_4_a_route_may_point_at_this_host() -> None:
+def test_4_5_a_route_may_point_at_this_host() -> None:
     assert routed_targets(["127.0.0.1"], HERE, 2525) == (Target("127.0.0.1", 2525),)
 
 

@@ -91,16 +91,10 @@ def targets(
     """Return where to connect to, in order; `candidates` are in order already.
 
     Only what is better than this machine itself counts (RFC 5321 5.1); the loopback addresses are
-    this machine, and nothing is sent to a multicast address.
+    this machine, and nothing is sent to a multicast address. Another port than 25 was asked for by
+    a route, and what listens there is not this machine's own mail server.
     """
-    limit = min(
-        (
-            candidate.preference
-            for candidate in candidates
-            if any(_is_me(address, local) for address in candidate.addresses)
-        ),
-        default=None,
-    )
+    limit = None if port != SMTP_PORT else _own_preference(candidates, local)
     found: dict[Target, None] = {}
     for candidate in candidates:
         if limit is None or candidate.preference < limit:
@@ -110,6 +104,17 @@ def targets(
     if found:
         return tuple(found)[:ADDRESSES_MAX]
     return NO_EXCHANGER if limit is None else TALKS_TO_ITSELF
+
+
+def _own_preference(candidates: Sequence[Candidate], local: LocalAddresses) -> int | None:
+    return min(
+        (
+            candidate.preference
+            for candidate in candidates
+            if any(_is_me(address, local) for address in candidate.addresses)
+        ),
+        default=None,
+    )
 
 
 def routed_targets(
