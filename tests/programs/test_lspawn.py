@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -435,3 +436,26 @@ def test_root_killed_helper_is_replaced(separate: LspawnDriver) -> None:
 def test_root_user_cannot_be_looked_into_by_the_recipient(separate: LspawnDriver) -> None:
     separate.write(".qmail-joe", "|cat /proc/$PPID/../$PPID/mem >/dev/null 2>&1 && echo open\n")
     assert b"open" not in separate.deliver("joe@example.net")
+
+
+@pytest.mark.root
+def test_root_full_disk_puts_off_and_leaves_nothing(separate: LspawnDriver) -> None:
+    separate.write(".qmail-joe", "./small/\n")
+    small = separate.home / "alias" / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", str(small)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("can't mount here")
+    try:
+        separate.give(small, "alias")
+        for part in ("tmp", "new", "cur"):
+            (small / part).mkdir(mode=0o700)
+            separate.give(small / part, "alias")
+        report = separate.deliver("joe@example.net", MESSAGE + b"x" * 100_000)
+        assert report.startswith(b"ZUnable to deliver to ./small/: no space left on device")
+        assert separate.mail("small") == []
+        assert separate.deliver("joe@example.net")[:1] == b"K"
+        assert len(separate.mail("small")) == 1
+    finally:
+        separate.stop()
+        subprocess.run(["umount", "-l", str(small)], check=True)

@@ -19,7 +19,7 @@ from qmail.edge.home import home_folder
 from qmail.edge.local_hands import LocalHands
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Target
-from qmail.protocol.options import OptionError, split_options
+from qmail.protocol.options import OptionError, asks_for_help, split_options
 
 USAGE = (
     "qmail-local: usage: qmail-local [ -nN ]"
@@ -30,6 +30,9 @@ USAGE = (
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     os.umask(0o077)
+    if asks_for_help(argv):
+        print(USAGE, file=sys.stderr)
+        return Exit.PERMANENT
     try:
         options, words = split_options(argv, "nN")
     except OptionError as wrong:

@@ -37,6 +37,7 @@ from qmail.protocol.doors import JOB_FRAME_MAX, Job, Report
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Answer, Owner, Target, Task, pack_task
 from qmail.protocol.local_exits import LOOKUP_CRASHED, LocalExit, local_report
+from qmail.protocol.options import asks_for_help
 
 NAME: Final = "qmail-lspawn"
 JOBS_MAX: Final = 5000
@@ -311,7 +312,7 @@ def _route(answer: Answer | None, recipient: bytes) -> Route:
 
 def main(argv: Sequence[str]) -> int:
     """Serve until TERM. The argument: the lines that an empty `.qmail` file stands for."""
-    if len(argv) != 1:
+    if len(argv) != 1 or asks_for_help(argv):
         print(f"{NAME}: usage: {NAME} defaultdelivery", file=sys.stderr)
         return Exit.PERMANENT
     home = home_folder()

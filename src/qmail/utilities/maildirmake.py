@@ -5,13 +5,14 @@ import sys
 from collections.abc import Sequence
 
 from qmail.protocol.exits import Exit
+from qmail.protocol.options import asks_for_help
 
 FOLDER_MODE = 0o700
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command: one argument, the folder to make, which must not exist."""
-    if len(argv) != 1:
+    if len(argv) != 1 or asks_for_help(argv):
         print("maildirmake: usage: maildirmake name", file=sys.stderr)
         return Exit.PERMANENT
     os.umask(0o077)

@@ -1,0 +1,301 @@
+"""Residents from both sides, and the helper for addresses, with real processes."""
+
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+
+from qmail.edge import residents as residents_module
+from qmail.edge.lookup import ANSWER_S_MAX, Lookup, serve_lookups
+from qmail.edge.offspring import close_all
+from qmail.edge.residents import BATCH_MAX, IDLE_S_MAX, Residents
+from qmail.edge.station import Station
+from qmail.edge.task_server import TaskServer
+from qmail.protocol.doors import Report
+from qmail.protocol.local_door import Answer, Owner, Task, pack_task
+from qmail.protocol.local_exits import CRASHED
+
+UID = os.getuid() or 54321
+OTHERS = (UID, UID + 1, UID + 2) if os.getuid() == 0 else (UID,) * 3
+WAIT_S = 20.0
+
+
+class EchoQuick:
+    """Reports each message's bytes in the turn after the one it came in."""
+
+    def __init__(self) -> None:
+        self._ready: list[tuple[int, bytes]] = []
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._ready
+
+    def begin(
+        self, tasks: Iterable[tuple[Task, int]]
+    ) -> tuple[list[tuple[int, bytes]], list[tuple[Task, int]]]:
+        slow = []
+        for task, fd in tasks:
+            if task.sender == b"slow":
+                slow.append((task, fd))
+            else:
+                self._ready.append((task.serial, b"K" + os.pread(fd, 100, 0)))
+        return [], slow
+
+    def step(self) -> list[tuple[int, bytes]]:
+        ready, self._ready = self._ready, []
+        return ready
+
+
+def echo(sock: socket.socket) -> int:
+    return TaskServer(sock, EchoQuick(), lambda _task: os.write(1, os.read(0, 100)) and 0).run()
+
+
+class Office:
+    """Residents with a station, and what they reported."""
+
+    def __init__(self, main: Callable[[socket.socket], int]) -> None:
+        self.station = Station()
+        self.reports: dict[int, bytes] = {}
+        self.opened = 0
+        self.residents = Residents(self.station, main, self._open, self._report)
+
+    def _open(self, _serial: int, body: bytes) -> int | None:
+        if not body:
+            return None
+        self.opened += 1
+        fd, path = tempfile.mkstemp()
+        os.write(fd, body)
+        os.unlink(path)
+        return fd
+
+    def _report(self, serial: int, text: bytes) -> None:
+        assert serial not in self.reports
+        self.reports[serial] = text
+
+    def give(self, serial: int, body: bytes, uid: int = UID, sender: bytes = b"s") -> None:
+        self.residents.give((uid, UID), (serial, pack_task(serial, sender, b"target"), body))
+
+    def wait(self, count: int) -> None:
+        end = time.monotonic() + WAIT_S
+        self.residents.flush()
+        while len(self.reports) < count:
+            assert time.monotonic() < end, self.reports
+            self.station.turn(0.05)
+            self.reap()
+            self.residents.flush()
+
+    def reap(self) -> None:
+        try:
+            while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+                self.residents.reaped(pid)
+        except ChildProcessError:
+            return
+
+
+@pytest.fixture
+def office() -> Iterator[Callable[[Callable[[socket.socket], int]], Office]]:
+    made = []
+
+    def make(main: Callable[[socket.socket], int]) -> Office:
+        made.append(Office(main))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.residents.close()
+
+
+Make = Callable[[Callable[[socket.socket], int]], Office]
+
+
+def test_each_job_gets_its_own_message_however_many_there_are(office: Make) -> None:
+    one = office(echo)
+    count = 2 * BATCH_MAX + 7
+    for serial in range(count):
+        one.give(serial, b"message %d" % serial)
+    one.wait(count)
+    assert one.reports == {serial: b"Kmessage %d" % serial for serial in range(count)}
+
+
+def test_job_without_a_message_is_left_out(office: Make) -> None:
+    one = office(echo)
+    one.give(1, b"one")
+    one.give(2, b"")
+    one.give(3, b"three")
+    one.wait(2)
+    assert one.reports == {1: b"Kone", 3: b"Kthree"}
+
+
+def test_slow_jobs_run_beside_quick_ones(office: Make) -> None:
+    one = office(echo)
+    for serial in range(60):
+        one.give(serial, b"%d" % serial, sender=b"slow" if serial % 2 else b"s")
+    one.wait(60)
+    assert one.reports == {serial: b"K%d" % serial for serial in range(60)}
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        Report(99, b"K").pack(),
+        Report(1, b"X").pack(),
+        Report(1, b"Ka\0b").pack(),
+        Report(1, b"K").pack() * 2,
+        b"nonsense",
+        b"9999999:",
+    ],
+)
+def test_resident_that_lies_is_not_believed(office: Make, lie: bytes) -> None:
+    def liar(sock: socket.socket) -> int:
+        sock.recv(65536)
+        sock.sendall(lie)
+        sock.recv(65536)
+        return 0
+
+    one = office(liar)
+    one.give(1, b"one")
+    one.give(2, b"two")
+    one.wait(2)
+    assert one.reports[2] == CRASHED
+    assert one.reports[1] in (CRASHED, b"K")
+
+
+def test_jobs_of_a_resident_that_dies_are_put_off_and_later_ones_go_on(office: Make) -> None:
+    one = office(lambda sock: len(sock.recv(1)) + 1)
+    one.give(1, b"one")
+    one.wait(1)
+    assert one.reports == {1: CRASHED}
+    one.give(2, b"two")
+    one.wait(2)
+
+
+def test_no_process_to_be_had_puts_the_jobs_off(
+    office: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> int:
+        raise BlockingIOError(11, "no more processes")
+
+    one = office(echo)
+    monkeypatch.setattr(os, "fork", fail)
+    one.give(1, b"one")
+    one.residents.flush()
+    assert one.reports == {1: CRASHED}
+
+
+@pytest.mark.root
+def test_root_bound_on_residents_makes_room_by_ending_an_idle_one(
+    office: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs root")
+    monkeypatch.setattr(residents_module, "RESIDENTS_MAX", 2)
+    one = office(echo)
+    for serial, uid in enumerate(OTHERS):
+        one.give(serial, b"x", uid)
+    one.wait(3)
+    assert set(one.reports.values()) == {b"Kx"}
+
+
+def test_idle_resident_is_ended_in_time(office: Make) -> None:
+    one = office(echo)
+    one.give(1, b"one")
+    one.wait(1)
+    one.residents.tick(time.monotonic())
+    assert not one.residents.is_empty
+    one.residents.tick(time.monotonic() + IDLE_S_MAX + 1)
+    assert one.residents.is_empty
+    pid, status = os.waitpid(-1, 0)
+    assert (pid > 0, status) == (True, 0)
+
+
+def test_descriptors_are_closed_in_runs() -> None:
+    fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(6)]
+    kept = fds.pop(2)
+    close_all(list(reversed(fds)))
+    for fd in fds:
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(fd)
+    os.fstat(kept)
+    os.close(kept)
+    close_all([])
+
+
+class Desk:
+    """A look-up helper, and what it answered."""
+
+    def __init__(self, find: Callable[[bytes], Answer]) -> None:
+        self.station = Station()
+        self.answers: dict[bytes, Answer | None] = {}
+        self.lookup = Lookup(self.station, (UID, UID), find, self._on_answer)
+
+    def _on_answer(self, local: bytes, answer: Answer | None) -> None:
+        self.answers[local] = answer
+
+    def wait(self, count: int) -> None:
+        end = time.monotonic() + WAIT_S
+        self.lookup.flush()
+        while len(self.answers) < count:
+            assert time.monotonic() < end
+            self.station.turn(0.05)
+
+
+def owner(local: bytes) -> Answer:
+    return Answer(local, 0, Owner(b"joe", os.getpid(), os.getuid(), b"/h", b"-", local))
+
+
+def test_helper_answers_what_it_is_asked_under_its_own_account() -> None:
+    desk = Desk(owner)
+    for number in range(300):
+        desk.lookup.ask(b"%d" % number)
+    desk.wait(300)
+    desk.lookup.close()
+    found = {local: answer.owner for local, answer in desk.answers.items() if answer is not None}
+    assert {who.ext for who in found.values() if who is not None} == found.keys()
+    assert {(who.uid, who.gid) for who in found.values() if who is not None} == {
+        (os.waitpid(-1, 0)[0], UID)
+    }
+
+
+def test_helper_that_crashes_is_an_answer_of_its_own_and_is_not_started_in_a_loop() -> None:
+    desk = Desk(lambda _local: os._exit(3))
+    desk.lookup.ask(b"one")
+    desk.wait(1)
+    assert desk.answers == {b"one": None}
+    desk.lookup.ask(b"two")
+    assert desk.answers == {b"one": None, b"two": None}
+    os.waitpid(-1, 0)
+
+
+def test_helper_that_hangs_is_killed() -> None:
+    def hang(_local: bytes) -> Answer:
+        os.read(os.pipe()[0], 1)
+        raise AssertionError
+
+    desk = Desk(hang)
+    desk.lookup.ask(b"one")
+    desk.lookup.flush()
+    desk.lookup.tick(time.monotonic())
+    assert desk.lookup.is_waiting
+    desk.lookup.tick(time.monotonic() + ANSWER_S_MAX + 1)
+    assert desk.answers == {b"one": None}
+    pid, status = os.waitpid(-1, 0)
+    assert os.waitstatus_to_exitcode(status) == -9
+    assert desk.lookup.reaped(pid)
+
+
+def test_helper_that_answers_unasked_is_not_believed() -> None:
+    desk = Desk(lambda local: owner(local + b"x"))
+    desk.lookup.ask(b"one")
+    desk.wait(1)
+    assert desk.answers == {b"one": None}
+    os.waitpid(-1, 0)
+
+
+def test_helper_ends_with_its_parent() -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    with theirs:
+        assert serve_lookups(theirs, owner) == 0
