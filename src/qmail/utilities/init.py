@@ -34,10 +34,19 @@ from qmail.edge.accounts import (
 )
 from qmail.edge.home_maker import HomeError, HomeMaker, ids_of
 from qmail.edge.host_name import is_host, own_host_name
+from qmail.edge.user_maildirs import make_user_maildirs
 from qmail.protocol.exits import Exit
 
 LISTENER_ROOT = "smtp 127.0.0.1:25"
 LISTENER_ORDINARY = "smtp 127.0.0.1:2525"
+HELP = """\
+Make a home, or repair one that is there. It can be run again at any time.
+
+Run by root the home gets an account for each program; those that are missing are made.
+Run by anybody else everything in it belongs to that one user.
+Every change is printed. Folders get their owners and modes back; files that are there
+keep their contents.
+"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -55,6 +64,8 @@ def main(argv: Sequence[str]) -> int:
             listeners=tuple(options.listen),
             say=_say,
         )
+        if options.maildirs and os.geteuid() == 0:
+            make_user_maildirs(_say)
     except (HomeError, AccountToolError, MissingAccountError, ControlError) as problem:
         print(f"qmail init: fatal: {problem}", file=sys.stderr)
         return Exit.TEMPORARY
@@ -66,15 +77,33 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="qmail init", description=__doc__)
-    parser.add_argument("--home", default=home_folder(), metavar="DIR")
-    parser.add_argument("--host", metavar="NAME", help="name of this host, for control/me")
+    parser = argparse.ArgumentParser(
+        prog="qmail init",
+        description=HELP,
+        epilog="exit codes: 0 done; 100 wrong usage; 111 something could not be done, and why",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--home", default=home_folder(), metavar="DIR", help="the home (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--host",
+        metavar="NAME",
+        help="full name of this host, for a new control/me (default: what the system says)",
+    )
     parser.add_argument(
         "--listen",
         action="append",
         default=[],
         metavar="'smtp HOST:PORT'",
-        help="a line for control/listeners; may stand more than once",
+        help="a line for a new control/listeners; may stand more than once "
+        f"(default: '{LISTENER_ROOT}' for root, '{LISTENER_ORDINARY}' for others)",
+    )
+    parser.add_argument(
+        "--no-maildirs",
+        dest="maildirs",
+        action="store_false",
+        help="as root: do not make ~/Maildir for the people of this machine",
     )
     options = parser.parse_args(argv)
     if options.host is not None and not is_host(options.host):
