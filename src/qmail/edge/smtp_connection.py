@@ -46,6 +46,7 @@ class SmtpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_active_at",
+        "_address",
         "_bytes_in",
         "_data_began",
         "_ends_after_answer",
@@ -80,6 +81,7 @@ class SmtpConnection(asyncio.Protocol):
         self._has_eof = False
         self._ends_after_answer = False
         self.ip = ""
+        self._address = b""
 
     # --- what the event loop calls --------------------------------------------------------------
 
@@ -90,15 +92,16 @@ class SmtpConnection(asyncio.Protocol):
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self.ip = peer[0].removeprefix("::ffff:") if peer else "unknown"
+        self._address = self.ip.encode()
         server = self._server
         self._active_at = server.now()
         if server.policy.clients.may_relay(self.ip):
             self._relay_suffix = b""
         if server.admit(self, is_trusted=self._relay_suffix is not None):
-            self._log(b"connect %b" % self.ip.encode())
+            self._log(b"connect %b" % self._address)
             transport.write(self._session.bytes_to_send())
             return
-        self._log(b"refuse %b: %b" % (self.ip.encode(), replies.TOO_MANY_SESSIONS.line))
+        self._log(b"refuse %b: %b" % (self._address, replies.TOO_MANY_SESSIONS.line))
         self._is_lingering = True
         transport.write(replies.TOO_MANY_SESSIONS.wire)
         transport.close()
@@ -129,7 +132,7 @@ class SmtpConnection(asyncio.Protocol):
         session.feed(b"")
         self._transport = None
         if self._server.forget(self):
-            self._log(b"close %b" % self.ip.encode())
+            self._log(b"close %b" % self._address)
 
     def pause_writing(self) -> None:
         """Stop: the client does not read its replies."""
@@ -150,7 +153,7 @@ class SmtpConnection(asyncio.Protocol):
         size = 0 if parcel is None else parcel.size
         if result is None:
             reply = replies.queued_reply(int(time.time()), qp)
-            self._log(b"accept %b qp %d bytes %d" % (self.ip.encode(), qp, size))
+            self._log(b"accept %b qp %d bytes %d" % (self._address, qp, size))
         else:
             reply = replies.refused_reply(result)
             self._refused(reply)
@@ -263,7 +266,7 @@ class SmtpConnection(asyncio.Protocol):
             return
         # Closing with unread input would make the kernel throw away our last reply: end our side
         # only, and read on without looking until the client ends its side.
-        if transport.can_write_eof():
+        if not transport.is_closing():
             transport.write_eof()
         if self._is_paused:
             self._is_paused = False
@@ -286,7 +289,7 @@ class SmtpConnection(asyncio.Protocol):
             return
         if self._traced_helo is not session.helo:
             self._traced_helo = session.helo
-            peer = Peer(ip=self.ip.encode(), local=server.policy.host_name)
+            peer = Peer(ip=self._address, local=server.policy.host_name)
             protocol = b"ESMTP" if session.is_esmtp else b"SMTP"
             self._trace = received_start(peer, session.helo, protocol)
         parcel.add(self._trace + server.mail_date(int(time.time())) + b"\n")
@@ -307,7 +310,7 @@ class SmtpConnection(asyncio.Protocol):
         if self._parcel is not None:
             self._parcel.give_up()
             self._parcel = None
-            self._server.log_line(refusal_line(self.ip.encode(), event.sender, None, event.reply))
+            self._server.log_line(refusal_line(self._address, event.sender, None, event.reply))
 
     def _on_mistake(self, event: Mistake) -> None:
         self._refused(event.reply)
@@ -323,7 +326,7 @@ class SmtpConnection(asyncio.Protocol):
     }
 
     def _refused(self, reply: Reply, recipient: bytes | None = None) -> None:
-        line = refusal_line(self.ip.encode(), self._session.sender, recipient, reply)
+        line = refusal_line(self._address, self._session.sender, recipient, reply)
         self._server.log_line(line)
 
     def _log(self, what: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -97,6 +98,8 @@ def run(home: str, policy: SmtpPolicy, own_addresses: OwnAddresses, fds: Sequenc
     async def serve() -> None:
         await Resident(home, policy, own_addresses).serve([inherit(fd) for fd in fds])
 
+    # What is there now stays: no collection needs to look at it again.
+    gc.freeze()
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(serve())
