@@ -13,7 +13,7 @@ from qmail.core.inject_run import PERMANENT, World, inject
 from qmail.edge.home import home_folder
 from qmail.edge.standard import read_input, say, write_output
 from qmail.edge.submit import submit
-from qmail.protocol.options import OptionError, split_options
+from qmail.protocol.options import OptionError, asks_for_help, split_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ USAGE: Final = "usage: qmail-inject [-aAhHnN] [-f sender] [recipient ...]"
 
 def main(argv: Sequence[str]) -> int:
     """Inject one message."""
+    if asks_for_help(argv, ("--help",)):
+        say(USAGE)
+        return PERMANENT
     try:
         request = read_request(argv)
     except OptionError as wrong:

@@ -20,10 +20,12 @@ from qmail.edge.accounts import home_folder
 from qmail.edge.body import PART_BYTES, Body
 from qmail.edge.connect import CANNOT_READ, Message
 from qmail.edge.local_addresses import FreshLocalAddresses
+from qmail.edge.log import complain
 from qmail.edge.resolver import DnsResolver
 from qmail.edge.smtp_pool import TOTAL_S_MAX, Limits, Pool
 from qmail.mail import Result, deferred, failed
 from qmail.protocol.exits import Exit
+from qmail.protocol.options import asks_for_help
 from qmail.protocol.remote_reports import Outcome
 from qmail.protocol.smtp_client import is_sendable
 
@@ -119,6 +121,8 @@ def outcome_of(arguments: Sequence[bytes]) -> Outcome:
 
 def main(argv: Sequence[str]) -> int:
     """Send, report, end with 0."""
+    if asks_for_help(argv):
+        complain("qmail-remote", "usage: qmail-remote host sender recipient ...")
     reports = outcome_of([os.fsencode(argument) for argument in argv]).reports()
     with contextlib.suppress(OSError):
         while reports:

@@ -15,7 +15,7 @@ from qmail.core.inject_run import PERMANENT, TEMPORARY, World, inject
 from qmail.edge.home import command_path, home_folder
 from qmail.edge.standard import read_input, say, write_output
 from qmail.edge.submit import submit
-from qmail.protocol.options import OptionError, split_options
+from qmail.protocol.options import OptionError, asks_for_help, split_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ REFUSED_MODES: Final = {
     "d": "-bd: the daemon is qmail-smtpd, which qmail-start starts",
     "D": "-bD: the daemon is qmail-smtpd, which qmail-start starts",
     "i": f"-bi: {NO_ALIASES}",
-    "t": "-bt: there are no rewriting rules to test; 'qmail explain ADDRESS' says where mail goes",
-    "v": "-bv: addresses are not verified here; 'qmail explain ADDRESS' says where mail goes",
+    "t": "-bt: there are no rewriting rules to test; 'qmail-inject -n' shows the result",
+    "v": "-bv: addresses are not verified here; what can't be delivered comes back",
 }
 
 
@@ -50,9 +50,12 @@ def main(argv: Sequence[str]) -> int:
     """Do what the options, or the name we were called by, ask for."""
     called = os.path.basename(sys.argv[0])
     if called == "mailq":
-        return become("qmail-qread")
+        return show_queue(argv)
     if called == "newaliases":
         return refuse(NO_ALIASES)
+    if asks_for_help(argv, ("--help",)):
+        say(USAGE)
+        return PERMANENT
     try:
         options, arguments = split_options(argv, LETTERS)
     except OptionError as wrong:
@@ -130,6 +133,14 @@ def author(
     return found
 
 
+def show_queue(argv: Sequence[str]) -> int:
+    """Become qmail-qread. Sendmail's options for its mailq are accepted and have no effect."""
+    if asks_for_help(argv):
+        say("usage: mailq")
+        return PERMANENT
+    return become("qmail-qread")
+
+
 def serve_smtp() -> int:
     """Become qmail-smtpd for whoever is on descriptors 0 and 1."""
     if "PROTO" not in os.environ:
@@ -145,6 +156,10 @@ def become(command: str) -> int:
         return TEMPORARY
     try:
         os.chdir(home_folder())
+    except OSError as trouble:
+        say(f"{NAME}: fatal: {home_folder()}: {(trouble.strerror or '').lower()}")
+        return TEMPORARY
+    try:
         os.execv(path, [path])
     except OSError as trouble:
         say(f"{NAME}: fatal: unable to run {path}: {(trouble.strerror or '').lower()}")

@@ -5,10 +5,22 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Final
+
+
+HELP: Final = ("--help", "-h")
 
 
 class OptionError(ValueError):
     """A command line that can't be understood; the text is what the classic getopt prints."""
+
+
+def asks_for_help(argv: Sequence[str], words: Sequence[str] = HELP) -> bool:
+    """Say whether a person asks how a command is used: one of `words` and nothing else.
+
+    Commands that know `-h` as an option of their own name the other word alone.
+    """
+    return len(argv) == 1 and argv[0] in words
 
 
 def split_options(argv: Sequence[str], letters: str) -> tuple[list[tuple[str, str]], list[str]]:

@@ -17,6 +17,12 @@ from qmail.utilities.check_running import check_accounts, check_running
 
 FOUND: Final = 1
 """Exit code where something is wrong."""
+HELP: Final = """\
+Say what is wrong with a home, a line each, with what to do about it. It changes nothing.
+
+It reads every control file as the programs do, and looks at owners and modes, accounts,
+programs, ports and, where the suite runs, at who runs as whom. Root sees all of it.
+"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -24,8 +30,15 @@ def main(argv: Sequence[str]) -> int:
 
     Returns: 0 where nothing is wrong, 1 with findings.
     """
-    parser = argparse.ArgumentParser(prog="qmail check", description=__doc__)
-    parser.add_argument("--home", default=home_folder(), metavar="DIR")
+    parser = argparse.ArgumentParser(
+        prog="qmail check",
+        description=HELP,
+        epilog="exit codes: 0 nothing is wrong (notes do not count); 1 findings; 100 wrong usage",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--home", default=home_folder(), metavar="DIR", help="the home (default: %(default)s)"
+    )
     home = os.path.abspath(parser.parse_args(argv).home)
     report = Report()
     check_home(report, home)

@@ -14,9 +14,19 @@ from qmail.protocol.exits import Exit
 
 SUB_COMMANDS: Final = {
     "init": "make a home: accounts, folders, control files; repair one that is there",
-    "check": "say what is wrong with this set-up, and what to do about it",
+    "check": "say what is wrong with a home, and what to do about it; change nothing",
 }
 """Name and purpose of each sub-command; `qmail.utilities.NAME` has its `main(argv) -> int`."""
+
+NEXT: Final = """\
+a first start:
+  qmail init --host mail.example.org
+  qmail check
+  qmail-start ./Maildir/
+
+exit codes: 0 done; 1 'check' found something; 100 wrong usage; 111 it could not be done
+"""
+"""The end of the help."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -27,12 +37,15 @@ def main(argv: Sequence[str]) -> int:
     listing = "\n".join(f"  {name:8} {purpose}" for name, purpose in SUB_COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="qmail",
-        description="Set up and look after a qmail home (QMAIL_HOME, else /var/qmail).",
-        epilog=f"sub-commands ('qmail NAME --help' tells more):\n{listing}",
+        usage="qmail COMMAND [option ...]",
+        description="Set up and look after a home: the folder with everything one mail system has."
+        "\nIt is the one that QMAIL_HOME names, else /var/qmail.",
+        epilog=f"commands ('qmail COMMAND --help' tells more):\n{listing}\n\n{NEXT}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", nargs="?", choices=tuple(SUB_COMMANDS), metavar="COMMAND")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...")
+    hidden = argparse.SUPPRESS
+    parser.add_argument("command", nargs="?", choices=tuple(SUB_COMMANDS), help=hidden)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=hidden)
     try:
         chosen = parser.parse_args(argv)
         if chosen.command is None:
