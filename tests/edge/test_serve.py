@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.fakes.queue_door import QueueDoor
@@ -38,7 +39,7 @@ class FakeTransport(asyncio.Transport):
         self.ended = ""
         self.reads = True
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:  # type: ignore[type-arg, unused-ignore]
+    def write(self, data: Any) -> None:
         self.written += bytes(data)
 
     def write_eof(self) -> None:
