@@ -3,11 +3,9 @@
 import argparse
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,6 +14,7 @@ from typing import Final
 
 from bench.document import document
 from bench.extras import raise_descriptor_limit
+from bench.ground import Ground
 from bench.load import tool
 from bench.machine import look_at_machine
 from bench.ours import is_there
@@ -93,19 +92,18 @@ def run(options: argparse.Namespace) -> Report:
     if tool("smtp-source") is None:
         raise BenchError("smtp-source is missing: run 'apt-get install postfix' as root")
     with ExitStack() as stack:
-        folder = tempfile.mkdtemp(prefix="qmail-bench-", dir=options.folder)
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        os.chmod(folder, 0o755)
-        report = Report(look_at_machine(folder, with_postfix=with_postfix), notes=notes)
-        run_plan(plan_of(options, folder, with_postfix=with_postfix), report, say)
+        ground = Ground(options.folder)
+        stack.callback(ground.remove)
+        report = Report(look_at_machine(ground.path, with_postfix=with_postfix), notes=notes)
+        run_plan(plan_of(options, ground, with_postfix=with_postfix), report, say)
     return report
 
 
-def plan_of(options: argparse.Namespace, folder: str, *, with_postfix: bool) -> Plan:
+def plan_of(options: argparse.Namespace, ground: Ground, *, with_postfix: bool) -> Plan:
     """Return what is to be measured."""
     quick = options.quick
     return Plan(
-        folder=folder,
+        ground=ground,
         parts=frozenset(options.only or PARTS),
         rounds=options.rounds or (1 if quick else 3),
         seconds=options.seconds or (1.0 if quick else 3.0),

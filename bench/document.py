@@ -13,6 +13,9 @@ HOW: Final = """\
   the ratios is quoted; "of rounds" gives the least and the greatest. Every variant starts with a
   warm-up that is not counted. N, the number of messages, is chosen from the last rate, so that one
   measurement takes a few seconds; it may differ between the two, and a rate is N by time.
+- **Nothing is removed between measurements**: ext4 searches long for a free inode where many were
+  freed in the last minute, and would make the next measurement pay. What the servers free by their
+  own work does count. The folders of both servers and of the mailbox are spread over the disk.
 - **Load.** `smtp-source -s 20 -m N -l SIZE`, with `-d` where connections are kept. Its default is a
   connection for each message.
 - **local**: from the start of smtp-source until the last of N messages is in `new/` of one

@@ -13,8 +13,9 @@ from typing import Final
 
 from bench.counters import read_processes, tree_of, tree_pss_mb
 from bench.load import need
+from bench.mailbox import count_in
 from bench.measure import Field, measure
-from bench.values import HOST, BenchError, Server, Variant, wait_until
+from bench.values import HOST, BenchError, Mailbox, Server, Variant, wait_until
 
 IDLE_BEFORE_S: Final = 2.0
 IDLE_SECONDS_MAX: Final = 30.0
@@ -112,14 +113,23 @@ def time_sendmail(server: Server, recipient: str) -> float:
     return 1000 * (ended - started)
 
 
-def sendmail_ms(servers: Sequence[Server], recipient: str, runs: int) -> list[float]:
-    """Time sendmail of each server in turn. Returns: the median of each."""
+def sendmail_ms(servers: Sequence[Server], mailbox: Mailbox, runs: int) -> list[float]:
+    """Time sendmail of each server in turn, and wait until all has arrived.
+
+    Returns: the median of each.
+    Raises: BenchError: one failed, or its message did not arrive.
+    """
+    before = count_in(mailbox.new)
+    recipient = mailbox.address
     times: list[list[float]] = [[] for _ in servers]
     for server in servers:
         time_sendmail(server, recipient)
     for _ in range(runs):
         for server, found in zip(servers, times, strict=True):
             found.append(time_sendmail(server, recipient))
+    wanted = before + len(servers) * (runs + 1)
+    if not wait_until(lambda: count_in(mailbox.new) >= wanted, seconds_max=SENDMAIL_SECONDS_MAX):
+        raise BenchError("messages handed to sendmail did not arrive")
     return [statistics.median(found) for found in times]
 
 

@@ -55,10 +55,3 @@ def count_in(folder: str) -> int:
     """Count the messages in a folder."""
     with os.scandir(folder) as entries:
         return sum(1 for _ in entries)
-
-
-def empty(folder: str) -> None:
-    """Remove every message of a folder."""
-    with os.scandir(folder) as entries:
-        for path in [entry.path for entry in entries]:
-            os.unlink(path)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.counters import device_under, flushes_of, machine_busy_s, tree_cpu_s
+from bench.ground import Ground
 from bench.load import Load, Sent, Sink, send
-from bench.mailbox import count_in, empty
+from bench.mailbox import count_in
 from bench.values import (
     RELAY_DOMAIN,
     BenchError,
@@ -33,11 +34,12 @@ class Field:
     mailbox: Mailbox
     sink: Sink
     device: str | None
+    ground: Ground
 
 
-def make_field(mailbox: Mailbox, sink: Sink, folder: str) -> Field:
-    """Return the field whose queues lie in `folder`."""
-    return Field(mailbox=mailbox, sink=sink, device=device_under(folder))
+def make_field(mailbox: Mailbox, sink: Sink, ground: Ground) -> Field:
+    """Return the field whose queues lie on `ground`."""
+    return Field(mailbox=mailbox, sink=sink, device=device_under(ground.path), ground=ground)
 
 
 def wait_for_quiet(server: Server) -> None:
@@ -59,7 +61,7 @@ def measure(server: Server, variant: Variant, count: int, field: Field) -> Sampl
     """
     sink_count = field.sink.count()
     if variant.kind is Kind.LOCAL:
-        empty(field.mailbox.new)
+        field.ground.empty(field.mailbox.new)
     flushes = flushes_of(field.device)
     cpu, sink_cpu = tree_cpu_s([server.pid]), field.sink.cpu_s()
     busy, started = machine_busy_s(), time.monotonic()

@@ -54,7 +54,7 @@ class Ours:
 
     def configure(self) -> None:
         """Make the home. Raises: BenchError: `qmail init` failed."""
-        command = [f"{BIN}/qmail", "init", "--home", self.home, "--host", HOST]
+        command = [f"{BIN}/qmail", "init", "--no-maildirs", "--home", self.home, "--host", HOST]
         try:
             done = subprocess.run(
                 command,

@@ -2,8 +2,6 @@
 
 import itertools
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.extras import idle_connections, idle_memory, sendmail_ms, sync_calls_each
+from bench.ground import Ground
 from bench.load import Sink
 from bench.mailbox import make_account, remove_account
 from bench.measure import Field, make_field, measure
@@ -42,7 +41,7 @@ Say = Callable[[str], None]
 class Plan:
     """What is to be measured."""
 
-    folder: str
+    ground: Ground
     parts: frozenset[str]
     rounds: int
     seconds: float
@@ -59,12 +58,12 @@ def run_plan(plan: Plan, report: Report, say: Say) -> None:
     Raises: BenchError, OSError: something could not be measured.
     """
     with ExitStack() as stack:
-        sink = Sink(plan.folder)
+        sink = Sink(plan.ground.path)
         stack.callback(sink.stop)
         sink.start()
         bench = Bench(plan, report, say, sink)
         if os.geteuid() == 0:
-            bench.account = make_account(plan.folder)
+            bench.account = make_account(plan.ground.path)
             stack.callback(remove_account)
         else:
             report.notes.append("Ours ran under one account: not started by root.")
@@ -108,32 +107,27 @@ class Bench:
 
     @contextmanager
     def _running(self, server: Server, folder: str) -> Iterator[Server]:
-        """Start a server, and stop it whatever happens; its queue goes with it."""
+        """Start a server, and stop it whatever happens."""
         try:
             server.start()
             yield server
         finally:
             server.stop()
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def _folder(self) -> str:
-        folder = tempfile.mkdtemp(dir=self._plan.folder)
-        os.chmod(folder, 0o755)
-        return folder
+            self._plan.ground.leave(folder)
 
     def _ours(self, stack: ExitStack, *, is_withheld: bool) -> tuple[Server, Field]:
-        folder = self._folder()
+        folder = self._plan.ground.folder()
         server = Ours(folder, sink_port=self._sink.port, is_withheld=is_withheld)
         stack.enter_context(self._running(server, folder))
         return server, self._field(self.account or server.mailbox())
 
     def _postfix(self, stack: ExitStack, withhold: Withhold) -> Server:
-        folder = self._folder()
+        folder = self._plan.ground.folder()
         server = Postfix(folder, sink_port=self._sink.port, withhold=withhold)
         return stack.enter_context(self._running(server, folder))
 
     def _field(self, mailbox: Mailbox) -> Field:
-        return make_field(mailbox, self._sink, self._plan.folder)
+        return make_field(mailbox, self._sink, self._plan.ground)
 
     # --- local, relay, and what is no rate ------------------------------------------------------
 
@@ -167,7 +161,7 @@ class Bench:
 
     def _measure_sendmail(self, servers: list[Server], field: Field) -> None:
         self._say("bench: sendmail")
-        times = sendmail_ms(servers, field.mailbox.address, self._plan.sendmail_runs)
+        times = sendmail_ms(servers, field.mailbox, self._plan.sendmail_runs)
         shown = [f"{one:.1f} ms" for one in times]
         target = f"under {SENDMAIL_MS_TARGET} ms"
         self._report.singles.append(

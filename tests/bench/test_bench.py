@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -175,3 +176,39 @@ def test_plain_columns_line_up_and_markdown_has_its_rule() -> None:
         "| a      | 1   |",
         "| longer | 123 |",
     ]
+
+
+def test_emptying_a_folder_moves_its_files_aside_until_the_end(tmp_path: Path) -> None:
+    ground = part("ground").Ground(str(tmp_path))
+    folder = ground.folder()
+    for name in ("a", "b"):
+        Path(folder, name).write_text(name)
+    ground.empty(folder)
+    assert os.listdir(folder) == []
+    assert sorted(path.name for path in Path(ground.path).glob("*/*")) == ["a", "b"]
+    ground.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_not_filled_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part("ground"), "FREE_BYTES_MIN", 1 << 80)
+    ground = part("ground").Ground(str(tmp_path))
+    folder = ground.folder()
+    Path(folder, "a").write_text("a")
+    ground.empty(folder)
+    assert list(Path(ground.path).glob("*/*")) == []
+    ground.leave(folder)
+    assert not os.path.exists(folder)
+
+
+def test_the_document_names_machine_targets_and_method() -> None:
+    facts = machine.Machine(
+        cores=2, cpu="Some CPU", memory_gb=8.0, kernel="Linux 6.1", file_system="ext4 relatime",
+        python="3.11.2", postfix="3.7.11",
+    )  # fmt: skip
+    found = report.Report(facts, rows=[row([400], [100])], notes=["A note."])
+    text = part("document").document(found, date="2030-01-02", options="--quick")
+    assert "- 2 cores (Some CPU), 8 GB, Linux 6.1\n" in text
+    assert "| local, 4 KB, kept | 400    | 100       | 4.00  |" in text
+    assert "- A note." in text
+    assert "--quick" in text
