@@ -21,6 +21,7 @@ from bench.report import (
     Report,
     Row,
     Single,
+    busy_note,
     idle_single,
     memory_single,
 )
@@ -71,6 +72,9 @@ def run_plan(plan: Plan, report: Report, say: Say) -> None:
             bench.measure_delivering()
         if "accept" in plan.parts:
             bench.measure_accepting()
+    busy = busy_note(report.rows)
+    if busy is not None:
+        report.notes.append(busy)
 
 
 def variants(kind: Kind) -> list[Variant]:

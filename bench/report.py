@@ -20,6 +20,8 @@ RATIO_TARGETS: Final = {
     (Kind.ACCEPT, True): 5.0,
     (Kind.ACCEPT, False): 5.0,
 }
+BUSY_CORES: Final = 0.8
+"""More CPU for others than this, and strangers ran: the kernel's own threads need about half."""
 SUITE_MB_TARGET: Final = 200
 IDLE_MB_TARGET: Final = 150
 SENDMAIL_MS_TARGET: Final = 60
@@ -138,6 +140,15 @@ def cost_table(rows: Iterable[Row]) -> Table:
     return COST_HEAD, lines
 
 
+def busy_note(rows: Iterable[Row]) -> str | None:
+    """Say so where the machine had much else to do; None where it had not."""
+    samples = [one for row in rows for one in (*row.ours, *row.postfix)]
+    other = median(one.other_cpu_s / one.wall_s for one in samples)
+    if other is None or other < BUSY_CORES:
+        return None
+    return f"The machine was busy: {other:.1f} cores worked for others, so rates are too low."
+
+
 def single_table(singles: Iterable[Single]) -> Table:
     """The figures that are no rates."""
     head = ("what", "ours", "Postfix", "target")
@@ -151,7 +162,9 @@ def memory_single(ours: Memory, postfix: Memory | None) -> Single:
         return NONE if memory is None else f"{memory.mb:.0f} MB, {memory.processes} processes"
 
     title = "idle memory of the whole suite"
-    return Single(title, shown(ours), shown(postfix), f"under {SUITE_MB_TARGET} MB")
+    return Single(title, shown(ours), shown(postfix), f"under {BUSY_CORES: Final = 0.8
+"""More CPU for others than this, and strangers ran: the kernel's own threads need about half."""
+SUITE_MB_TARGET} MB")
 
 
 def idle_single(found: IdleConnections) -> Single:

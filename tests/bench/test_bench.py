@@ -163,6 +163,16 @@ def test_costs_are_by_message() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("share", "is_said"), [(0.5, False), (0.9, True)])
+def test_a_busy_machine_is_told(share: float, is_said: bool) -> None:
+    one = values.Sample(
+        count=1, seconds=1, cpu_s=1, load_cpu_s=1, other_cpu_s=share, wall_s=1.0, flushes=None
+    )
+    rows = [report.Row(values.Variant(values.Kind.LOCAL, 4096, is_kept=True), [one], [])]
+    assert (report.busy_note(rows) is not None) is is_said
+    assert report.busy_note([]) is None
+
+
 def test_uncounted_flushes_are_no_zero() -> None:
     assert report.median([sample(1, flushes=None).flushes_each]) is None
 
