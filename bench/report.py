@@ -162,9 +162,7 @@ def memory_single(ours: Memory, postfix: Memory | None) -> Single:
         return NONE if memory is None else f"{memory.mb:.0f} MB, {memory.processes} processes"
 
     title = "idle memory of the whole suite"
-    return Single(title, shown(ours), shown(postfix), f"under {BUSY_CORES: Final = 0.8
-"""More CPU for others than this, and strangers ran: the kernel's own threads need about half."""
-SUITE_MB_TARGET} MB")
+    return Single(title, shown(ours), shown(postfix), f"under {SUITE_MB_TARGET} MB")
 
 
 def idle_single(found: IdleConnections) -> Single:
