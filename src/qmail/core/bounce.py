@@ -12,7 +12,7 @@ from qmail.protocol.path import quote
 NOBODY: Final = b"#@[]"
 """Sender of a double bounce: what comes back for it is dropped."""
 _LATER_LF: Final = re.compile(rb"(?<=\n)\n")
-TOO_LONG: Final = b"I'm not going to try again; this message has been in the queue too long.\n"
+TOO_LONG: Final = b"The message has been queued too long; no further attempt will be made.\n"
 
 
 @dataclass(frozen=True, slots=True)
