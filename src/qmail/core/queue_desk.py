@@ -131,7 +131,7 @@ class Desk:
                 Notice(draft.number, draft.size, draft.uid, draft.qp, draft.birth, envelope)
             )
         for draft in outcome.failed:
-            self._receipt(draft, QueueExit.WRITE_ERROR, draft.trouble)
+            self._receipt(draft, draft.code, draft.trouble)
         return notices
 
     def _receipt(self, draft: Draft, code: QueueExit, text: str) -> None:

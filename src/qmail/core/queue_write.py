@@ -64,7 +64,9 @@ class Draft:
     envelope: bytes = b""
     envelope_path: str = ""
     state: DraftState = DraftState.OPEN
+    code: QueueExit = QueueExit.QUEUED
     trouble: str = ""
+    """Where a commit failed: with which exit code, and why."""
 
 
 @dataclass(slots=True)
@@ -202,32 +204,38 @@ class QueueWriter:
         if draft.unwritten:
             self.write(draft, b"")
         records = b"u%d\0p%d\0" % (draft.uid, draft.qp) + packed[:-1]
+        code = QueueExit.WRITE_ERROR
         try:
             if draft.size < draft.old_size:
                 self._fs.truncate(draft.mess_fd, draft.size)
-            draft.envelope_path = self._write_envelope(draft, records)
+            code = QueueExit.NO_INTD
+            file = self._open_envelope(draft)
+            code = QueueExit.WRITE_ERROR
+            self._write_envelope(file, records)
         except OSError as trouble:
             self.give_up(draft)
-            raise QueueError(QueueExit.WRITE_ERROR, f"envelope: {trouble}") from trouble
+            raise QueueError(code, f"envelope: {trouble}") from trouble
         self._fs.close(draft.mess_fd)
         draft.mess_fd = -1
         draft.envelope = packed
         draft.state = DraftState.WRITTEN
         self._written.append(draft)
 
-    def _write_envelope(self, draft: Draft, records: bytes) -> str:
+    def _open_envelope(self, draft: Draft) -> File:
         file = self._spares.take_envelope() if self._spares else None
         if file is None:
             path = self._layout.intd(draft.number)
             file = File(path, self._create_intd(path), 0, 0)
         draft.envelope_path = file.path
+        return file
+
+    def _write_envelope(self, file: File, records: bytes) -> None:
         try:
             self._fs.write(file.fd, records)
             if len(records) < file.size:
                 self._fs.truncate(file.fd, len(records))
         finally:
             self._fs.close(file.fd)
-        return file.path
 
     def _create_intd(self, path: str) -> int:
         try:
@@ -253,7 +261,8 @@ class QueueWriter:
         except OSError as trouble:
             self._syncs_failed += 1
             for draft in written + named:
-                self._fail(draft, f"sync: {trouble}", outcome)
+                draft.code, draft.trouble = QueueExit.WRITE_ERROR, f"sync: {trouble}"
+                self._fail(draft, outcome)
             return outcome
         if self._spares:
             self._spares.synced()
@@ -264,14 +273,14 @@ class QueueWriter:
             try:
                 self._fs.rename(draft.envelope_path, self._layout.todo(draft.number))
             except OSError as trouble:
-                self._fail(draft, f"todo: {trouble}", outcome)
+                draft.code, draft.trouble = QueueExit.NO_TODO, f"todo: {trouble}"
+                self._fail(draft, outcome)
                 continue
             draft.state = DraftState.NAMED
             self._named.append(draft)
         return outcome
 
-    def _fail(self, draft: Draft, trouble: str, outcome: Round) -> None:
-        draft.trouble = trouble
+    def _fail(self, draft: Draft, outcome: Round) -> None:
         self.give_up(draft)
         outcome.failed.append(draft)
 
@@ -314,4 +323,4 @@ def write_all(
     while writer.has_work:
         outcome = writer.commit()
         if outcome.failed:
-            raise QueueError(QueueExit.WRITE_ERROR, outcome.failed[0].trouble)
+            raise QueueError(outcome.failed[0].code, outcome.failed[0].trouble)

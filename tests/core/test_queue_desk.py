@@ -1,0 +1,239 @@
+"""qmail-queue's desk: frames in, receipts and notices out."""
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.fakes.queue_world import LAYOUT, START, FailingFs, FakeClock, files_of, make_queue
+
+from qmail.core import queue_desk
+from qmail.core.queue_desk import Caller, Desk
+from qmail.core.queue_write import QueueWriter
+from qmail.mail import Envelope
+from qmail.protocol.doors import NOTICE_ENVELOPE_MAX, Receipt, Submission
+from qmail.protocol.exits import QueueExit
+from qmail.protocol.netstring import FrameError, FrameReader
+
+ENVELOPE = Envelope(b"joe@a.ex", (b"ann@b.ex",)).pack()
+
+
+@pytest.fixture
+def fs(tmp_path: Path) -> Iterator[FailingFs]:
+    disk = make_queue(tmp_path)
+    yield disk
+    disk.release()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def desk(fs: FailingFs, clock: FakeClock) -> Desk:
+    writer = QueueWriter(fs, clock, LAYOUT, unique=42)
+    return Desk(writer, clock, lambda uid: b"by uid %d" % uid, first_qp=1000)
+
+
+@pytest.fixture
+def caller() -> Caller:
+    return Caller(uid=5, pid=77)
+
+
+def give(desk: Desk, caller: Caller, *frames: Submission) -> None:
+    for payload in FrameReader(1 << 20).feed(b"".join(frame.pack() for frame in frames)):
+        desk.take(caller, payload)
+
+
+def answers(caller: Caller) -> list[tuple[int, int]]:
+    payloads = FrameReader(4096).feed(b"".join(caller.answers))
+    caller.answers.clear()
+    return [(receipt.tag, receipt.code) for receipt in map(Receipt.unpack, payloads)]
+
+
+def test_a_message_in_one_frame_is_answered_after_two_commits_and_told_of(
+    desk: Desk, caller: Caller
+) -> None:
+    give(desk, caller, Submission(b"M", 3, ENVELOPE, b"text\n"))
+    assert desk.commit() == []
+    assert answers(caller) == []
+    (notice,) = desk.commit()
+    assert answers(caller) == [(3, 0)]
+    assert (notice.uid, notice.qp, notice.birth) == (5, 77, int(START))
+    assert notice.envelope == ENVELOPE
+    assert not desk.has_work
+
+
+def test_a_long_message_comes_in_parts(desk: Desk, caller: Caller, tmp_path: Path) -> None:
+    give(desk, caller, Submission(b"O", 1), Submission(b"C", 1, data=b"a\n"))
+    give(desk, caller, Submission(b"C", 1, data=b"b\n"), Submission(b"E", 1, envelope=ENVELOPE))
+    desk.commit()
+    (notice,) = desk.commit()
+    assert answers(caller) == [(1, 0)]
+    mess = (tmp_path / LAYOUT.mess(notice.message)).read_bytes()
+    assert mess.partition(b"\n")[2] == b"a\nb\n"
+    assert notice.size == len(mess)
+
+
+def test_messages_of_one_caller_may_interleave(desk: Desk, caller: Caller, tmp_path: Path) -> None:
+    give(desk, caller, Submission(b"O", 1), Submission(b"O", 2))
+    give(desk, caller, Submission(b"C", 2, data=b"two"), Submission(b"C", 1, data=b"one"))
+    give(desk, caller, Submission(b"E", 2, ENVELOPE), Submission(b"E", 1, ENVELOPE))
+    desk.commit()
+    texts = [(tmp_path / LAYOUT.mess(n.message)).read_bytes()[-3:] for n in desk.commit()]
+    assert texts == [b"two", b"one"]
+    assert answers(caller) == [(2, 0), (1, 0)]
+
+
+def test_a_message_that_is_given_up_leaves_nothing_and_gets_no_answer(
+    desk: Desk, caller: Caller, tmp_path: Path
+) -> None:
+    give(desk, caller, Submission(b"O", 1), Submission(b"C", 1, data=b"x"), Submission(b"X", 1))
+    assert files_of(tmp_path) == set()
+    assert answers(caller) == []
+    assert not desk.has_work
+
+
+def test_what_a_caller_that_hangs_up_did_not_finish_is_not_queued(
+    desk: Desk, caller: Caller, tmp_path: Path
+) -> None:
+    give(desk, caller, Submission(b"O", 1), Submission(b"M", 2, ENVELOPE, b"whole\n"))
+    desk.leave(caller)
+    desk.commit()
+    assert len(desk.commit()) == 1
+    assert len(files_of(tmp_path)) == 2
+
+
+def test_a_caller_is_known_by_its_pid_for_its_first_message_and_by_numbers_then(
+    desk: Desk, caller: Caller
+) -> None:
+    give(desk, caller, *(Submission(b"M", tag, ENVELOPE, b"") for tag in range(3)))
+    desk.commit()
+    assert [notice.qp for notice in desk.commit()] == [77, 1001, 1002]
+
+
+def test_a_long_envelope_is_not_repeated_in_the_notice(desk: Desk, caller: Caller) -> None:
+    many = Envelope(b"", tuple(b"user%d@far.ex" % n for n in range(1000))).pack()
+    assert len(many) > NOTICE_ENVELOPE_MAX
+    give(desk, caller, Submission(b"M", 1, many, b""))
+    desk.commit()
+    assert [notice.envelope for notice in desk.commit()] == [b""]
+
+
+@pytest.mark.parametrize(
+    ("envelope", "code"),
+    [(b"F" + b"x" * 1003 + b"\0\0", QueueExit.ADDRESS_TOO_LONG), (b"?", QueueExit.BAD_ENVELOPE)],
+)
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_a_refused_envelope_is_answered_at_once(
+    desk: Desk, caller: Caller, tmp_path: Path, envelope: bytes, code: QueueExit, in_parts: bool
+) -> None:
+    if in_parts:
+        give(desk, caller, Submission(b"O", 1), Submission(b"E", 1, envelope))
+    else:
+        give(desk, caller, Submission(b"M", 1, envelope, b""))
+    assert answers(caller) == [(1, code)]
+    assert files_of(tmp_path) == set()
+    assert caller.open == {}
+
+
+def test_after_a_refusal_the_rest_of_the_message_is_ignored(
+    desk: Desk, caller: Caller, fs: FailingFs
+) -> None:
+    give(desk, caller, Submission(b"O", 1))
+    fs.refuse("write", errno.ENOSPC)
+    give(desk, caller, Submission(b"C", 1, data=b"x"))
+    fs.allow("write")
+    give(desk, caller, Submission(b"C", 1, data=b"y"), Submission(b"E", 1, ENVELOPE))
+    assert answers(caller) == [(1, QueueExit.WRITE_ERROR)]
+    assert not desk.has_work
+    give(desk, caller, Submission(b"M", 1, ENVELOPE, b"the tag is free again"))
+    assert desk.has_work
+
+
+def test_a_full_disk_is_answered_and_the_next_message_is_taken(
+    desk: Desk, caller: Caller, fs: FailingFs
+) -> None:
+    fs.refuse("create", errno.ENOSPC)
+    give(desk, caller, Submission(b"M", 1, ENVELOPE, b""))
+    fs.allow("create")
+    give(desk, caller, Submission(b"M", 2, ENVELOPE, b""))
+    desk.commit()
+    desk.commit()
+    assert answers(caller) == [(1, QueueExit.NO_PID), (2, 0)]
+
+
+def test_a_commit_that_fails_is_answered_with_its_code(
+    desk: Desk, caller: Caller, fs: FailingFs
+) -> None:
+    give(desk, caller, Submission(b"M", 1, ENVELOPE, b""))
+    fs.refuse("sync", errno.EIO)
+    assert desk.commit() == []
+    assert answers(caller) == [(1, QueueExit.WRITE_ERROR)]
+
+
+def test_a_tag_in_use_ends_the_connection(desk: Desk, caller: Caller) -> None:
+    give(desk, caller, Submission(b"O", 1))
+    for kind in (b"O", b"M"):
+        with pytest.raises(FrameError):
+            give(desk, caller, Submission(kind, 1, ENVELOPE))
+
+
+def test_one_caller_has_a_limit_of_unfinished_messages(
+    desk: Desk, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_desk, "OPEN_MAX", 3)
+    give(desk, caller, *(Submission(b"O", tag) for tag in range(4)))
+    assert answers(caller) == [(3, QueueExit.DEFERRED)]
+    give(desk, caller, Submission(b"X", 0), Submission(b"O", 4))
+    assert answers(caller) == []
+    desk.leave(caller)
+
+
+def test_queue_12_what_takes_longer_than_a_day_is_given_up(
+    desk: Desk, caller: Caller, clock: FakeClock, tmp_path: Path
+) -> None:
+    give(desk, caller, Submission(b"O", 1))
+    clock.time += 86000
+    give(desk, caller, Submission(b"O", 2))
+    clock.time += 401
+    desk.expire(iter([caller]))
+    assert answers(caller) == [(1, QueueExit.TIMEOUT)]
+    assert list(caller.open) == [2]
+    desk.leave(caller)
+    assert files_of(tmp_path) == set()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    frames=st.lists(
+        st.one_of(
+            st.binary(max_size=20),
+            st.builds(
+                lambda kind, tag, envelope: Submission(kind, tag, envelope, b"x").pack()[:-1],
+                st.sampled_from([b"M", b"O", b"C", b"E", b"X"]),
+                st.integers(0, 2),
+                st.sampled_from([ENVELOPE, b"", b"Fx\0\0"]),
+            ).map(lambda frame: frame.partition(b":")[2]),
+        ),
+        max_size=8,
+    )
+)
+def test_no_frame_raises_anything_but_frame_error_and_nothing_is_left_behind(
+    desk: Desk, tmp_path: Path, frames: list[bytes]
+) -> None:
+    caller = Caller(5, 77)
+    for frame in frames:
+        try:
+            desk.take(caller, frame)
+        except FrameError:
+            break
+    desk.leave(caller)
+    while desk.has_work:
+        for notice in desk.commit():
+            (tmp_path / LAYOUT.todo(notice.message)).unlink()
+            (tmp_path / LAYOUT.mess(notice.message)).unlink()
+    assert files_of(tmp_path) == set()

@@ -1,0 +1,115 @@
+"""A queue in a real folder whose calls can be made to fail, and a clock that is set by hand."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from qmail.core.fs import FileInfo, RealFs
+from qmail.core.queue_layout import SPLIT_FOLDERS, Layout
+
+START = 1_700_000_000.0
+LAYOUT = Layout(3)
+
+
+class FakeClock:
+    """A Clock whose time passes when a test says so."""
+
+    def __init__(self, now: float = START) -> None:
+        self.time = now
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+
+class FailingFs(RealFs):
+    """The real file system; `refuse` makes calls fail, `log` lists those that changed something."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.log: list[str] = []
+        self._refused: dict[str, tuple[str, OSError]] = {}
+        self.before_names: dict[str, Callable[[], None]] = {}
+        self.inodes: list[int] = []
+
+    def refuse(self, call: str, code: int, prefix: str = "") -> None:
+        """Have `call` raise for every path that starts with `prefix`."""
+        self._refused[call] = (prefix, OSError(code, os.strerror(code)))
+
+    def allow(self, call: str) -> None:
+        """Let `call` work again."""
+        del self._refused[call]
+
+    def _check(self, call: str, path: str = "") -> None:
+        self.log.append(f"{call} {path}".rstrip())
+        prefix, trouble = self._refused.get(call, ("", None))
+        if trouble is not None and path.startswith(prefix):
+            raise trouble
+
+    def create(self, path: str, mode: int = 0o644) -> int:
+        self._check("create", path)
+        return super().create(path, mode)
+
+    def open_append(self, path: str, mode: int = 0o600) -> int:
+        self._check("open_append", path)
+        return super().open_append(path, mode)
+
+    def write(self, fd: int, data: bytes) -> None:
+        self._check("write")
+        super().write(fd, data)
+
+    def info_of(self, fd: int) -> FileInfo:
+        found = super().info_of(fd)
+        if not self.inodes:
+            return found
+        return FileInfo(self.inodes.pop(0), found.size, found.mtime, found.newest, 0, found.mode)
+
+    def overwrite(self, path: str, offset: int, data: bytes) -> None:
+        self._check("overwrite", path)
+        super().overwrite(path, offset, data)
+
+    def rename(self, old: str, new: str) -> None:
+        self._check("rename", new)
+        super().rename(old, new)
+
+    def unlink(self, path: str) -> None:
+        self._check("unlink", path)
+        super().unlink(path)
+
+    def set_mtime(self, path: str, when: float) -> None:
+        self._check("set_mtime", path)
+        super().set_mtime(path, when)
+
+    def sync(self) -> None:
+        # Only counted: what a power cut leaves is the simulated disk's business.
+        self._check("sync")
+
+    def read(self, path: str, bytes_max: int) -> bytes:
+        self._check("read", path)
+        return super().read(path, bytes_max)
+
+    def info(self, path: str) -> FileInfo | None:
+        self._check("info", path)
+        return super().info(path)
+
+    def names(self, folder: str) -> Iterator[tuple[str, int]]:
+        self._check("names", folder)
+        self.before_names.pop(folder, lambda: None)()
+        return super().names(folder)
+
+
+def make_queue(folder: Path) -> FailingFs:
+    """Make an empty queue and return its disk."""
+    for name in ("pid", "intd", "todo", "bounce", "lock"):
+        (folder / name).mkdir(parents=True)
+    for name in SPLIT_FOLDERS:
+        for index in range(LAYOUT.split):
+            (folder / name / str(index)).mkdir(parents=True)
+    return FailingFs(str(folder))
+
+
+def files_of(folder: Path) -> set[str]:
+    """Return the paths of all files below `folder`."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
