@@ -122,8 +122,7 @@ class DataReader:
         lf_count = len(stored) - len(stored.replace(b"\n", b""))
         if len(data) - len(stored) != pairs or lf_count != pairs:
             raise BareLineEndError
-        if b"\n." in stored:
-            stored = stored.replace(b"\n.", b"\n")
+        stored = stored.replace(b"\n.", b"\n")
         if self._is_first:
             self._is_first = False
             return stored[1:]

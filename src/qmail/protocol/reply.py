@@ -31,7 +31,7 @@ class Reply:
     def __post_init__(self) -> None:
         text = self.text.translate(_PRINTABLE)
         mark = self.enhanced + b" " if self.enhanced else b""
-        if b"\n" in text:
+        if 10 in text:
             *first, last = text.split(b"\n")
             wire = b"".join([b"%d-%b%b\r\n" % (self.code, mark, line) for line in first])
             wire += b"%d %b%b\r\n" % (self.code, mark, last)

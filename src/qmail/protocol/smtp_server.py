@@ -239,7 +239,7 @@ class Session:
     # --- commands -------------------------------------------------------------------------------
 
     def _command(self, line: bytes) -> Event | None:
-        if b"\0" in line:
+        if 0 in line:
             return self._mistake(replies.NUL_IN_COMMAND)
         verb, _, argument = line.partition(b" ")
         verb = verb.upper()

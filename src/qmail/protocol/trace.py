@@ -70,5 +70,5 @@ class HopCounter:
         # Most parts have none: two counts are cheaper than one search with the pattern.
         if lowered.count(b"\nreceived") + lowered.count(b"\ndelivered-to"):
             self.count += len(_HOP.findall(lowered))
-        last = lowered[lowered.rfind(b"\n") :] if b"\n" in lowered else b""
-        self._line = b"" if b":" in last or len(last) > _NAME_BYTES_MAX else last
+        last = lowered[lowered.rfind(b"\n") :] if 10 in lowered else b""
+        self._line = b"" if 58 in last or len(last) > _NAME_BYTES_MAX else last
