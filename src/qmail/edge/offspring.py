@@ -4,6 +4,7 @@ The child is not started anew: its program is in memory already, so it works at 
 lets nobody of the new account look into it, because its user has changed and it was not exec'ed.
 """
 
+import gc
 import os
 import signal
 import socket
@@ -42,6 +43,7 @@ def _be_child(account: tuple[int, int], main: ChildMain, channel: socket.socket)
     # Whatever goes wrong here: who waits for a report gets a temporary failure.
     code = 111
     try:
+        keep_inherited_objects()
         sock = _keep_only(channel)
         os.setsid()
         become(*account)
@@ -50,6 +52,14 @@ def _be_child(account: tuple[int, int], main: ChildMain, channel: socket.socket)
         code = main(sock)
     finally:
         os._exit(code)
+
+
+def keep_inherited_objects() -> None:
+    """Never collect, in a forked child, what the parent left in memory.
+
+    A socket among it would close a descriptor of that number, which belongs to another file by now.
+    """
+    gc.freeze()
 
 
 def _keep_only(channel: socket.socket) -> socket.socket:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, Protocol
 
-from qmail.edge.offspring import close_all
+from qmail.edge.offspring import close_all, keep_inherited_objects
 from qmail.edge.private_copy import private_copy
 from qmail.edge.station import Station
 from qmail.protocol.doors import Report
@@ -157,6 +157,7 @@ class TaskServer:
     def _deliver(self, task: Task, message: int, output: int) -> NoReturn:
         code = 111
         try:
+            keep_inherited_objects()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.dup2(private_copy(message), 0)
