@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from qmail.edge.offspring import fork_child
+from qmail.edge.offspring import Who, fork_child
 from qmail.edge.station import Door, Station
 from qmail.protocol.local_door import LOCAL_FRAME_MAX, Answer
 from qmail.protocol.netstring import FrameError, FrameReader, pack
@@ -35,7 +35,7 @@ class Lookup:
     def __init__(
         self,
         station: Station,
-        account: tuple[int, int],
+        account: Who,
         find: Find,
         on_answer: Callable[[bytes, Answer | None], None],
     ) -> None:
@@ -96,7 +96,9 @@ class Lookup:
         self._started_at = now
         find = self._find
         try:
-            self._pid, sock = fork_child(*self._account, lambda sock: serve_lookups(sock, find))
+            self._pid, sock = fork_child(
+                "qmail-getpw", self._account, lambda sock: serve_lookups(sock, find)
+            )
         except OSError:
             return None
         self._door = Door(self._station, sock, LOCAL_FRAME_MAX, self._on_frames, self._on_close)

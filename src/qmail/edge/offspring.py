@@ -4,6 +4,7 @@ The child is not started anew: its program is in memory already, so it works at 
 lets nobody of the new account look into it, because its user has changed and it was not exec'ed.
 """
 
+import contextlib
 import gc
 import os
 import signal
@@ -18,10 +19,14 @@ _FD_END: Final = 1 << 20
 _IGNORED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
 
 ChildMain = Callable[[socket.socket], int]
+Who = tuple[int, int]
+"""User and group of a child."""
 
 
-def fork_child(uid: int, gid: int, main: ChildMain) -> tuple[int, socket.socket]:
-    """Fork a child that becomes `uid` and runs `main` with its end of a socket pair.
+def fork_child(name: str, account: Who, main: ChildMain) -> tuple[int, socket.socket]:
+    """Fork a child that becomes `account` and runs `main` with its end of a socket pair.
+
+    `name`: what ps shows.
 
     Returns: its process id, and our end.
     Raises: OSError: no process or no descriptors left.
@@ -34,17 +39,18 @@ def fork_child(uid: int, gid: int, main: ChildMain) -> tuple[int, socket.socket]
         theirs.close()
         raise
     if pid == 0:
-        _be_child((uid, gid), main, theirs)
+        _be_child(name, account, main, theirs)
     theirs.close()
     return pid, ours
 
 
-def _be_child(account: tuple[int, int], main: ChildMain, channel: socket.socket) -> NoReturn:
+def _be_child(name: str, account: Who, main: ChildMain, channel: socket.socket) -> NoReturn:
     # Whatever goes wrong here: who waits for a report gets a temporary failure.
     code = 111
     try:
         keep_inherited_objects()
         sock = _keep_only(channel)
+        _show_as(name)
         os.setsid()
         become(*account)
         os.umask(0o077)
@@ -52,6 +58,14 @@ def _be_child(account: tuple[int, int], main: ChildMain, channel: socket.socket)
         code = main(sock)
     finally:
         os._exit(code)
+
+
+def _show_as(name: str) -> None:
+    # Without /proc the name stays that of the parent.
+    with contextlib.suppress(OSError):
+        fd = os.open("/proc/self/comm", os.O_WRONLY)
+        os.write(fd, name.encode())
+        os.close(fd)
 
 
 def keep_inherited_objects() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from qmail.edge.offspring import ChildMain, close_all, fork_child
+from qmail.edge.offspring import ChildMain, Who, close_all, fork_child
 from qmail.edge.station import Station
 from qmail.protocol.doors import REPORT_FRAME_MAX, Report
 from qmail.protocol.local_exits import CRASHED
@@ -27,9 +27,6 @@ RESIDENTS_MAX: Final = 200
 IDLE_S_MAX: Final = 5.0
 RECEIVE_BYTES: Final = 65536
 SEND_BUFFER_BYTES: Final = 2 * 1024 * 1024
-
-Who = tuple[int, int]
-"""User and group of a resident."""
 
 
 Errand = tuple[int, bytes, bytes]
@@ -130,7 +127,7 @@ class Residents:
             self._starved = True
             return False
         try:
-            resident.pid, sock = fork_child(*resident.who, self._main)
+            resident.pid, sock = fork_child("qmail-local", resident.who, self._main)
         except OSError:
             del self._by_who[resident.who]
             for serial, _frame, _body in resident.waiting:
