@@ -19,8 +19,7 @@ IS_ROOT = os.getuid() == 0
 UID = SPARE_UID if IS_ROOT else os.getuid()
 START = """
 import os, sys
-import uvloop, dns.asyncresolver, dns.rdtypes.IN.A, dns.rdtypes.IN.AAAA, dns.rdtypes.ANY.MX
-import dns.rdtypes.ANY.SOA, dns._asyncio_backend, dns.asyncbackend
+import uvloop, encodings.idna
 from qmail.programs.rspawn import main
 if os.getuid() == 0:
     # Only now: the programs may lie where no other account can read them.

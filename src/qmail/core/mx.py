@@ -15,6 +15,8 @@ from qmail.mail import Result, failed
 from qmail.protocol.lookups import LocalAddresses, MxRecord
 
 SMTP_PORT: Final = 25
+EXCHANGERS_MAX: Final = 20
+"""How many mail exchangers of one domain are looked up."""
 ADDRESSES_MAX: Final = 20
 """How many addresses one attempt tries."""
 
@@ -82,7 +84,7 @@ def exchangers(records: Sequence[MxRecord], random: Random) -> tuple[MxRecord, .
         return TAKES_NO_MAIL
     random.shuffle(hosts)
     hosts.sort(key=lambda record: record.preference)
-    return tuple(hosts)
+    return tuple(hosts[:EXCHANGERS_MAX])
 
 
 def targets(
