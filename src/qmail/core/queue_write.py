@@ -81,7 +81,7 @@ class QueueWriter:
     """The only writer of pid, mess, intd and todo."""
 
     def __init__(
-        self, fs: Fs, clock: Clock, layout: Layout, unique: int, spares: Spares | None = None
+        self, fs: Fs, clock: Clock, layout: Layout, *, unique: int, spares: Spares | None = None
     ) -> None:
         self._fs = fs
         self._clock = clock

@@ -48,7 +48,11 @@ class Caller:
         except OSError:
             return
         door = Door(
-            self._station, sock, self._line.frame_bytes_max, self._on_frames, self._on_close
+            self._station,
+            sock,
+            self._line.frame_bytes_max,
+            on_frames=self._on_frames,
+            on_close=self._on_close,
         )
         if door.peer_uid not in self._line.peer_uids:
             door.close()

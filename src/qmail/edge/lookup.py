@@ -101,7 +101,9 @@ class Lookup:
             )
         except OSError:
             return None
-        self._door = Door(self._station, sock, LOCAL_FRAME_MAX, self._on_frames, self._on_close)
+        self._door = Door(
+            self._station, sock, LOCAL_FRAME_MAX, on_frames=self._on_frames, on_close=self._on_close
+        )
         return self._door
 
     def _on_frames(self, _door: Door, payloads: list[bytes]) -> None:

@@ -116,6 +116,7 @@ class Door:
         station: Station,
         sock: socket.socket,
         frame_bytes_max: int,
+        *,
         on_frames: Callable[["Door", list[bytes]], None],
         on_close: Callable[["Door"], None],
     ) -> None:

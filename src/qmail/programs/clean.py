@@ -48,7 +48,9 @@ class CleanService:
         self._ending = True
 
     def _on_call(self, sock: socket.socket) -> None:
-        door = Door(self._station, sock, ORDER_BYTES_MAX, self._on_orders, self._on_close)
+        door = Door(
+            self._station, sock, ORDER_BYTES_MAX, on_frames=self._on_orders, on_close=self._on_close
+        )
         if door.peer_uid != self._send_uid:
             door.close()
             return

@@ -187,7 +187,13 @@ class Lspawn:
             self._end_at = time.monotonic() + LAST_DELIVERIES_S_MAX
 
     def _on_call(self, sock: socket.socket) -> None:
-        door = Door(self._station, sock, JOB_FRAME_MAX, self._on_jobs, self._callers.discard)
+        door = Door(
+            self._station,
+            sock,
+            JOB_FRAME_MAX,
+            on_frames=self._on_jobs,
+            on_close=self._callers.discard,
+        )
         self._callers.add(door)
         if door.peer_uid != self._accounts["qmails"].uid:
             complain(NAME, f"refused a call from uid {door.peer_uid}")

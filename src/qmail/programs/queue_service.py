@@ -43,7 +43,9 @@ class QueueService:
     def __init__(self, home: str, accounts: Accounts) -> None:
         fs = RealFs(f"{home}/queue")
         self._spares = Spares(fs)
-        writer = QueueWriter(fs, REAL_CLOCK, find_layout(fs), os.getpid(), self._spares)
+        writer = QueueWriter(
+            fs, REAL_CLOCK, find_layout(fs), unique=os.getpid(), spares=self._spares
+        )
         for number in writer.recover():
             complain("qmail-queue", f"removed the envelope of message {number}, which is gone")
         self._home = home
@@ -66,7 +68,9 @@ class QueueService:
         self._ending = True
 
     def _on_call(self, sock: socket.socket) -> None:
-        door = Door(self._station, sock, FRAME_BYTES_MAX, self._on_frames, self._on_close)
+        door = Door(
+            self._station, sock, FRAME_BYTES_MAX, on_frames=self._on_frames, on_close=self._on_close
+        )
         self._callers[door] = Caller(door.peer_uid, door.peer_pid)
 
     def _on_frames(self, door: Door, payloads: list[bytes]) -> None:
@@ -97,7 +101,9 @@ class QueueService:
         self._call_again = now + CALL_AGAIN_S
         with contextlib.suppress(OSError):
             sock = call_door(self._home, "send")
-            self._send = Door(self._station, sock, 1024, self._on_nonsense, self._on_close)
+            self._send = Door(
+                self._station, sock, 1024, on_frames=self._on_nonsense, on_close=self._on_close
+            )
             self._send.send(HELLO)
             self._send.flush()
 

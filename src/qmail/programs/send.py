@@ -128,7 +128,13 @@ class SendService:
     # --- events ---------------------------------------------------------------------------------
 
     def _on_call(self, sock: socket.socket) -> None:
-        door = Door(self._station, sock, NOTICE_FRAME_MAX, self._on_notices, self._on_hang_up)
+        door = Door(
+            self._station,
+            sock,
+            NOTICE_FRAME_MAX,
+            on_frames=self._on_notices,
+            on_close=self._on_hang_up,
+        )
         if door.peer_uid not in self._queue_uids:
             door.close()
 

@@ -4,6 +4,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from qmail.core.dispatch_values import Bounce, Message
@@ -95,7 +96,7 @@ class BounceDesk:
             os.close(writer)
             os.set_blocking(reader, False)
             self._children[reader] = (pid, bounce)
-            self._station.watch(reader, lambda reader=reader: self._on_child(reader))  # type: ignore[misc]
+            self._station.watch(reader, partial(self._on_child, reader))
 
     def _child(self, bounce: Bounce, writer: int) -> None:
         try:

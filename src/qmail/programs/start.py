@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from qmail.core.controls import ControlError, control_reader, load
@@ -86,7 +87,7 @@ class Starter:
             self._station.on_signal(number, self._on_stop)
         self._station.on_signal(signal.SIGCHLD, self._reap)
         for number in (signal.SIGHUP, signal.SIGALRM):
-            self._station.on_signal(number, lambda number=number: self._pass_on(number))  # type: ignore[misc]
+            self._station.on_signal(number, partial(self._pass_on, number))
 
     def _on_stop(self) -> None:
         self._stopping = True
