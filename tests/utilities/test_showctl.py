@@ -104,3 +104,12 @@ def test_without_a_home_it_ends_with_111(
     monkeypatch.setenv("QMAIL_HOME", str(tmp_path / "none"))
     assert showctl.main([]) == 111
     assert "No such file" in capsys.readouterr().err
+
+
+def test_the_split_of_a_queue_that_is_closed_is_what_the_control_file_says(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.rename(home / "queue/mess", home / "queue/elsewhere")
+    assert "subdirectory split: 23." in blocks(capsys)["qmail home"]
+    (home / "control/split").write_text("many\n")
+    assert "subdirectory split: Oops! control/split:1: " in blocks(capsys)["qmail home"]

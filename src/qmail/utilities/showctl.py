@@ -78,12 +78,19 @@ def heading(home: str) -> Iterator[str]:
         yield "Every program runs under one account; all local mail goes to alias."
 
 
-def split_of(home: str) -> int:
-    """Return the split of the queue; for those who may not look into it what control/split says."""
+def split_of(home: str) -> str:
+    """Return the split of the queue; for those who may not look into it what control/split says.
+
+    Raises: OSError: control/split can't be read either.
+    """
     try:
-        return find_layout(RealFs(f"{home}/queue")).split
+        return str(find_layout(RealFs(f"{home}/queue")).split)
     except (OSError, ValueError):
-        return read_split(control_reader(home))
+        pass
+    try:
+        return str(read_split(control_reader(home)))
+    except ControlError as wrong:
+        return f"Oops! {wrong}"
 
 
 def user_ids(accounts: Accounts) -> list[int]:
