@@ -1,0 +1,374 @@
+"""The queue on disk as qmail-send uses it (spec/queue.md 2, 3, 7)."""
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.fakes.queue_world import LAYOUT, START, FailingFs, FakeClock, files_of, make_queue
+
+from qmail.core.queue_engine import Act, Arrival, DamagedError, EngineError, Ticket
+from qmail.core.queue_read import DiskQueue
+from qmail.mail import Channel
+
+TODO = b"u5\0p77\0Fjoe@a.ex\0Tann@b.ex\0Tbob@c.ex\0"
+LISTS = {Channel.LOCAL: [b"ann@b.ex"], Channel.REMOTE: [b"bob@c.ex", b"cyd@d.ex"]}
+LOCAL, REMOTE = Ticket(7, Channel.LOCAL), Ticket(7, Channel.REMOTE)
+INFO, LOCAL_FILE, REMOTE_FILE = "info/1/7", "local/1/7", "remote/1/7"
+
+
+@pytest.fixture
+def fs(tmp_path: Path) -> Iterator[FailingFs]:
+    disk = make_queue(tmp_path)
+    yield disk
+    disk.release()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def queue(fs: FailingFs, clock: FakeClock) -> DiskQueue:
+    return DiskQueue(fs, clock, LAYOUT)
+
+
+def put(folder: Path, path: str, data: bytes, mtime: float = START) -> None:
+    (folder / path).write_bytes(data)
+    os.utime(folder / path, (mtime, mtime))
+
+
+def arrive(folder: Path, number: int = 7, todo: bytes = TODO) -> None:
+    put(folder, LAYOUT.mess(number), b"message")
+    put(folder, LAYOUT.todo(number), todo, START - 50)
+
+
+def keep(queue: DiskQueue, folder: Path) -> None:
+    """Take message 7 to S5."""
+    arrive(folder)
+    found = queue.arrival(7)
+    assert found is not None
+    queue.keep(found, LISTS)
+    (folder / "todo/7").unlink()
+
+
+# --- todo -----------------------------------------------------------------------------------------
+
+
+def test_queue_2_a_todo_entry_is_read_whole(queue: DiskQueue, tmp_path: Path) -> None:
+    arrive(tmp_path)
+    assert queue.arrival(7) == Arrival(
+        7, 7, 5, 77, int(START) - 50, b"joe@a.ex", (b"ann@b.ex", b"bob@c.ex")
+    )
+
+
+def test_an_entry_or_a_message_that_is_gone_is_no_arrival(queue: DiskQueue, tmp_path: Path) -> None:
+    assert queue.arrival(7) is None
+    put(tmp_path, "todo/7", TODO)
+    assert queue.arrival(7) is None
+    assert queue.notes == []
+
+
+@pytest.mark.parametrize(
+    "records",
+    [b"", b"\0", b"u5\0", b"u5\0p7\0", TODO[:-1], b"p77\0u5\0Fx\0", TODO + b"Xa\0", TODO + b"\0",
+     b"ux\0p7\0Fa\0", b"u\0p\0Fa\0", b"u1\0p7\0Ta\0"],
+)  # fmt: skip
+def test_oddities_6_a_malformed_entry_is_told_of_once_and_left_alone(
+    queue: DiskQueue, tmp_path: Path, records: bytes
+) -> None:
+    arrive(tmp_path, todo=records)
+    for _ in range(3):
+        assert list(queue.arrivals()) == []
+    (note,) = queue.notes
+    assert note.startswith("alert: unknown record type in todo/7")
+    assert "todo/7" in files_of(tmp_path)
+
+
+def test_arrivals_come_by_number_without_those_that_are_known(
+    queue: DiskQueue, tmp_path: Path
+) -> None:
+    for number in (12, 3, 7, 100):
+        arrive(tmp_path, number)
+    (tmp_path / "todo/x1").write_bytes(b"not a message")
+    (tmp_path / "todo/007").write_bytes(b"not a message")
+    assert [arrival.message for arrival in queue.arrivals({7})] == [3, 12, 100]
+
+
+def test_logging_3_an_entry_that_cannot_be_read_is_a_warning(
+    queue: DiskQueue, fs: FailingFs, tmp_path: Path
+) -> None:
+    arrive(tmp_path)
+    fs.refuse("read", errno.EIO, "todo/")
+    assert queue.arrival(7) is None
+    assert queue.notes[0].startswith("warning: unable to open todo/7")
+
+
+# --- keep, claim, settle, close -------------------------------------------------------------------
+
+
+def test_queue_7_3_info_and_the_channels_are_written_as_qmail_does(
+    queue: DiskQueue, tmp_path: Path
+) -> None:
+    keep(queue, tmp_path)
+    assert (tmp_path / INFO).read_bytes() == b"Fjoe@a.ex\0"
+    assert (tmp_path / LOCAL_FILE).read_bytes() == b"Tann@b.ex\0"
+    assert (tmp_path / REMOTE_FILE).read_bytes() == b"Tbob@c.ex\0Tcyd@d.ex\0"
+    assert {(tmp_path / path).stat().st_mode & 0o777 for path in (INFO, LOCAL_FILE)} == {0o600}
+    assert (tmp_path / INFO).stat().st_mtime == START - 50
+
+
+def test_queue_7_3_what_a_crash_left_is_written_anew(queue: DiskQueue, tmp_path: Path) -> None:
+    for path in (INFO, LOCAL_FILE, REMOTE_FILE, "bounce/7"):
+        put(tmp_path, path, b"old and longer than anything that is written now" * 9)
+    arrive(tmp_path)
+    found = queue.arrival(7)
+    assert found is not None
+    queue.keep(found, {Channel.LOCAL: [b"ann@b.ex"]})
+    assert files_of(tmp_path) == {INFO, LOCAL_FILE, "mess/1/7", "todo/7"}
+    assert (tmp_path / LOCAL_FILE).read_bytes() == b"Tann@b.ex\0"
+
+
+@pytest.mark.parametrize("path", ["info/", "local/", "remote/"])
+def test_a_message_that_cannot_be_written_down_is_an_engine_error(
+    queue: DiskQueue, fs: FailingFs, tmp_path: Path, path: str
+) -> None:
+    arrive(tmp_path)
+    found = queue.arrival(7)
+    assert found is not None
+    fs.refuse("create", errno.ENOSPC, path)
+    with pytest.raises(EngineError):
+        queue.keep(found, LISTS)
+    queue.start_over(7)
+    assert files_of(tmp_path) == {"mess/1/7", "todo/7"}
+
+
+def test_queue_7_4_a_pass_reads_sender_records_and_age(
+    queue: DiskQueue, clock: FakeClock, tmp_path: Path
+) -> None:
+    keep(queue, tmp_path)
+    clock.time += 100
+    claim = queue.claim(REMOTE)
+    assert (claim.sender, claim.age_s) == (b"joe@a.ex", 150)
+    assert claim.records == b"Tbob@c.ex\0Tcyd@d.ex\0"
+
+
+def test_queue_7_3_a_message_from_the_future_has_age_0(queue: DiskQueue, tmp_path: Path) -> None:
+    keep(queue, tmp_path)
+    os.utime(tmp_path / INFO, (START + 999, START + 999))
+    assert queue.claim(LOCAL).age_s == 0
+
+
+def test_queue_2_a_mark_is_one_byte_in_place_and_keeps_the_time(
+    queue: DiskQueue, tmp_path: Path
+) -> None:
+    keep(queue, tmp_path)
+    os.utime(tmp_path / REMOTE_FILE, (START + 9, START + 9))
+    queue.settle(REMOTE, 10)
+    assert (tmp_path / REMOTE_FILE).read_bytes() == b"Tbob@c.ex\0Dcyd@d.ex\0"
+    assert (tmp_path / REMOTE_FILE).stat().st_mtime == START + 9
+
+
+def test_logging_3_a_mark_that_fails_says_what_follows(
+    queue: DiskQueue, fs: FailingFs, tmp_path: Path
+) -> None:
+    keep(queue, tmp_path)
+    fs.refuse("overwrite", errno.EIO)
+    with pytest.raises(EngineError) as caught:
+        queue.settle(REMOTE, 0)
+    expected = f"trouble marking {REMOTE_FILE}; message will be delivered twice!"
+    assert str(caught.value).startswith(expected)
+
+
+def test_queue_7_4_closing_tells_whether_the_other_channel_is_done(
+    queue: DiskQueue, tmp_path: Path
+) -> None:
+    keep(queue, tmp_path)
+    assert not queue.close(LOCAL)
+    assert LOCAL_FILE not in files_of(tmp_path)
+    assert not queue.close(LOCAL)
+    assert queue.close(REMOTE)
+    assert files_of(tmp_path) == {INFO, "mess/1/7"}
+
+
+def test_logging_3_a_file_that_stays_is_tried_again(
+    queue: DiskQueue, fs: FailingFs, tmp_path: Path
+) -> None:
+    keep(queue, tmp_path)
+    fs.refuse("unlink", errno.EACCES)
+    for work in (lambda: queue.close(LOCAL), lambda: queue.forget(7)):
+        with pytest.raises(EngineError, match=r"^unable to unlink .*; will try again later"):
+            work()
+
+
+@pytest.mark.parametrize("info", [b"", b"F", b"joe@a.ex\0", b"Fjoe@a.ex"])
+def test_oddities_6_a_damaged_sender_is_no_claim(
+    queue: DiskQueue, tmp_path: Path, info: bytes
+) -> None:
+    keep(queue, tmp_path)
+    put(tmp_path, INFO, info)
+    with pytest.raises(DamagedError):
+        queue.claim(LOCAL)
+
+
+def test_oddities_6_cut_records_are_no_claim(queue: DiskQueue, tmp_path: Path) -> None:
+    keep(queue, tmp_path)
+    put(tmp_path, LOCAL_FILE, b"Tann@b")
+    with pytest.raises(DamagedError):
+        queue.claim(LOCAL)
+
+
+def test_logging_3_a_missing_sender_is_tried_again(queue: DiskQueue, tmp_path: Path) -> None:
+    keep(queue, tmp_path)
+    (tmp_path / INFO).unlink()
+    with pytest.raises(EngineError, match=r"^trouble opening .*; will try again later"):
+        queue.claim(LOCAL)
+
+
+# --- the schedule ---------------------------------------------------------------------------------
+
+
+def test_queue_7_9_a_retry_time_survives_as_the_files_mtime(
+    queue: DiskQueue, fs: FailingFs, clock: FakeClock, tmp_path: Path
+) -> None:
+    keep(queue, tmp_path)
+    queue.renew(LOCAL, 400)
+    queue.renew(REMOTE, 900)
+    assert (tmp_path / LOCAL_FILE).stat().st_mtime == START + 400
+    after = DiskQueue(fs, clock, LAYOUT)
+    assert list(after.scan()) == []
+    assert (after.wait(Channel.LOCAL), after.wait(Channel.REMOTE)) == (400, 900)
+    assert after.due(Channel.LOCAL) is None
+    clock.time += 400
+    assert after.due(Channel.LOCAL) == LOCAL
+    assert after.due(Channel.LOCAL) is None
+    assert after.wait(Channel.LOCAL) is None
+
+
+def test_logging_3_a_retry_time_that_cannot_be_kept_is_a_warning(
+    queue: DiskQueue, fs: FailingFs, tmp_path: Path
+) -> None:
+    keep(queue, tmp_path)
+    fs.refuse("set_mtime", errno.EPERM)
+    queue.renew(LOCAL, 400)
+    assert queue.notes == [
+        f"warning: unable to utime {LOCAL_FILE}; message will be retried too soon"
+    ]
+    assert queue.wait(Channel.LOCAL) == 400
+
+
+def test_queue_7_8_alrm_makes_both_channels_due(queue: DiskQueue, tmp_path: Path) -> None:
+    keep(queue, tmp_path)
+    queue.renew(LOCAL, 400)
+    queue.renew(REMOTE, 900)
+    queue.act(Act.RETRY_NOW)
+    assert (queue.due(Channel.LOCAL), queue.due(Channel.REMOTE)) == (LOCAL, REMOTE)
+
+
+# --- start and sweep ------------------------------------------------------------------------------
+
+
+def test_queue_7_1_at_start_what_is_in_todo_is_preprocessed_again(
+    queue: DiskQueue, tmp_path: Path
+) -> None:
+    arrive(tmp_path)
+    for path in (INFO, LOCAL_FILE, "bounce/7"):
+        put(tmp_path, path, b"half")
+    (found,) = queue.scan()
+    assert found.message == 7
+    assert files_of(tmp_path) == {"mess/1/7", "todo/7"}
+    assert queue.wait(Channel.LOCAL) is None
+
+
+def test_queue_7_1_at_start_a_message_with_nobody_left_is_ended_now(
+    queue: DiskQueue, tmp_path: Path
+) -> None:
+    put(tmp_path, "mess/1/7", b"")
+    put(tmp_path, INFO, b"Fjoe@a.ex\0")
+    assert list(queue.scan()) == []
+    ticket = queue.due(Channel.LOCAL)
+    assert ticket == LOCAL
+    assert queue.claim(LOCAL).records == b""
+    assert queue.close(LOCAL)
+
+
+def test_at_start_what_is_left_of_a_finished_message_is_removed(
+    queue: DiskQueue, tmp_path: Path
+) -> None:
+    for path in (INFO, LOCAL_FILE, REMOTE_FILE, "bounce/7"):
+        put(tmp_path, path, b"")
+    assert list(queue.scan()) == []
+    assert files_of(tmp_path) == set()
+    assert queue.notes == ["warning: message 7 is gone; removed what was left of it"]
+
+
+def test_at_start_recipients_without_a_sender_are_told_of_and_left(
+    queue: DiskQueue, tmp_path: Path
+) -> None:
+    put(tmp_path, "mess/1/7", b"")
+    put(tmp_path, LOCAL_FILE, b"Tann@b.ex\0")
+    assert list(queue.scan()) == []
+    assert queue.notes == ["alert: message 7 has recipients and no sender: left"]
+    assert files_of(tmp_path) == {"mess/1/7", LOCAL_FILE}
+
+
+def test_queue_7_7_the_sweep_finds_what_was_never_accepted_after_36_hours(
+    queue: DiskQueue, clock: FakeClock, tmp_path: Path
+) -> None:
+    put(tmp_path, "mess/1/7", b"", START - 10**6)
+    put(tmp_path, "mess/2/8", b"")
+    put(tmp_path, "todo/8", TODO)
+    put(tmp_path, "mess/0/9", b"")
+    put(tmp_path, "info/0/9", b"F\0")
+    born = (tmp_path / "mess/1/7").stat().st_ctime
+    clock.time = born + 129600
+    assert list(queue.sweep()) == []
+    clock.time = born + 129601
+    assert list(queue.sweep()) == [7]
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+def test_bounces_2_reports_gather_in_bounce(queue: DiskQueue, tmp_path: Path) -> None:
+    keep(queue, tmp_path)
+    assert queue.reports(7) is None
+    queue.blame(7, b"<a>:\nno\n\n")
+    queue.blame(7, b"<b>:\nno\n\n")
+    assert queue.reports(7) == b"<a>:\nno\n\n<b>:\nno\n\n"
+    assert (tmp_path / "bounce/7").stat().st_mode & 0o777 == 0o600
+
+
+def test_reports_that_cannot_be_written_or_read_are_engine_errors(
+    queue: DiskQueue, fs: FailingFs, tmp_path: Path
+) -> None:
+    keep(queue, tmp_path)
+    queue.blame(7, b"<a>:\nno\n\n")
+    fs.refuse("open_append", errno.ENOSPC)
+    with pytest.raises(EngineError):
+        queue.blame(7, b"<b>:\nno\n\n")
+    fs.refuse("read", errno.EIO, "bounce/")
+    with pytest.raises(EngineError):
+        queue.reports(7)
+
+
+def test_queue_7_6_the_reports_go_before_the_sender(
+    queue: DiskQueue, fs: FailingFs, tmp_path: Path
+) -> None:
+    keep(queue, tmp_path)
+    queue.blame(7, b"x\n\n")
+    fs.log.clear()
+    queue.forget(7)
+    assert fs.log == ["unlink bounce/7", f"unlink {INFO}"]
+
+
+def test_a_sync_that_fails_is_an_engine_error(queue: DiskQueue, fs: FailingFs) -> None:
+    fs.refuse("sync", errno.EIO)
+    with pytest.raises(EngineError):
+        queue.commit()
+
+
+def test_delivery_10_the_body_is_named_by_its_path_below_mess(queue: DiskQueue) -> None:
+    assert queue.body(7) == b"1/7"
