@@ -5,12 +5,13 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 
 import pytest
 from tests.fakes.smtp_server import FakeServer
 
 from qmail.edge.body import PART_BYTES, Body
-from qmail.edge.connect import CANNOT_READ, Message
+from qmail.edge.connect import CANNOT_READ
 from qmail.edge.smtp_pool import CONNECTIONS_MAX, Limits, Pool
 from qmail.mail import Letter, Result
 from qmail.protocol.remote_reports import NO_CONNECTION, Ending, Outcome
@@ -19,14 +20,24 @@ HERE = "127.0.0.1"
 QUICK = Limits(connect_s_max=5, wait_s_max=5, tick_s=0.01)
 
 
+@dataclass
+class Plain:
+    """A message of the test's own."""
+
+    deadline: float
+    load: Callable[[], Body | Result]
+    sender: bytes = b"s@x.ex"
+    recipients: tuple[bytes, ...] = (b"r@y.ex",)
+
+
 def message(
     body: bytes = b"a\n.b\n",
     *,
     load: Callable[[], Body | Result] | None = None,
     lives_s: float = 60,
-) -> Message:
+) -> Plain:
     deadline = asyncio.get_running_loop().time() + lives_s
-    return Message(b"s@x.ex", (b"r@y.ex",), load or (lambda: Body.of_bytes(body)), deadline)
+    return Plain(deadline, load or (lambda: Body.of_bytes(body)))
 
 
 def in_a_file(body: bytes) -> Callable[[], Body]:

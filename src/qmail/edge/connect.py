@@ -5,9 +5,7 @@ owner looks at `deadline` now and then and calls `time_out`.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 from qmail.edge.body import Body
 from qmail.mail import Result, deferred
@@ -21,41 +19,58 @@ RECEIVE_BYTES: Final = 65536
 CANNOT_READ: Final = deferred(b"Unable to read message. (#4.3.0)\n")
 
 
-@dataclass(slots=True)
-class Message:
-    """A message to pass on; `load` opens it anew for each attempt, or says why it can't be sent."""
+class Message(Protocol):
+    """A message to pass on."""
 
-    sender: bytes
-    recipients: tuple[bytes, ...]
-    load: Callable[[], Body | Result]
-    deadline: float
-    """When all attempts together must be over, in the loop's time."""
+    @property
+    def sender(self) -> bytes:
+        """The reverse-path."""
+        ...
+
+    @property
+    def recipients(self) -> tuple[bytes, ...]:
+        """Who gets it at this server."""
+        ...
+
+    @property
+    def deadline(self) -> float:
+        """When all attempts together must be over, in the loop's time."""
+        ...
+
+    def load(self) -> Body | Result:
+        """Open it anew, for one attempt; or say why it can't be sent."""
+        ...
 
 
-class Owner(Protocol):
+Carried = TypeVar("Carried", bound=Message)
+
+
+class Owner(Protocol[Carried]):
     """Who uses connections."""
 
-    def is_open(self, connection: "Connection") -> None:
+    def is_open(self, connection: "Connection[Carried]") -> None:
         """Take note: the server's machine has taken the connection."""
         ...
 
-    def is_free(self, connection: "Connection") -> None:
+    def is_free(self, connection: "Connection[Carried]") -> None:
         """Take note: this connection is ready for a message."""
         ...
 
-    def is_over(self, connection: "Connection", outcome: Outcome) -> None:
-        """Take note: what this connection was doing (a message, or getting ready) has ended."""
+    def is_over(
+        self, connection: "Connection[Carried]", message: Carried | None, outcome: Outcome
+    ) -> None:
+        """Take note: the message, or (None) the attempt to get ready for one, has ended."""
         ...
 
-    def is_gone(self, connection: "Connection") -> None:
+    def is_gone(self, connection: "Connection[Carried]") -> None:
         """Take note: this connection will never be of use again."""
         ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, Generic[Carried]):
     """One connection, from connect to close; passes on one message at a time."""
 
-    def __init__(self, owner: Owner, client: SmtpClient, wait_s_max: float) -> None:
+    def __init__(self, owner: Owner[Carried], client: SmtpClient, wait_s_max: float) -> None:
         self.client = client
         self.closed = asyncio.get_running_loop().create_future()
         """Done when the socket is closed."""
@@ -65,18 +80,18 @@ class Connection(asyncio.Protocol):
         self._wait_s_max = wait_s_max
         self._now = asyncio.get_running_loop().time
         self._transport: asyncio.Transport | None = None
-        self._message: Message | None = None
+        self._message: Carried | None = None
         self._body: Body | None = None
         self._is_paused = False
         self._has_left = False
         self._goodbye: asyncio.TimerHandle | None = None
 
-    @property
-    def has_work(self) -> bool:
-        """True while a message is under way."""
-        return self._message is not None
+    def is_late(self, now: float) -> bool:
+        """Say whether the server, or the message as a whole, has had its time."""
+        message = self._message
+        return self.deadline <= now or (message is not None and message.deadline <= now)
 
-    def begin(self, message: Message, body: Body) -> None:
+    def begin(self, message: Carried, body: Body) -> None:
         """Start passing on `message`; `body` is ours from now on.
 
         Raises: OSError: the message can't be read; the connection is as it was.
@@ -170,11 +185,12 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         outcome = self.client.outcome
         assert outcome is not None
+        message = self._message
         self._message = None
         if self._body is not None:
             self._body.close()
             self._body = None
-        self._owner.is_over(self, outcome)
+        self._owner.is_over(self, message, outcome)
 
     def _send_body(self) -> None:
         body = self._body
@@ -201,10 +217,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def _extend(self) -> None:
-        deadline = self._now() + self._wait_s_max
-        if self._message is not None:
-            deadline = min(deadline, self._message.deadline)
-        self.deadline = deadline
+        self.deadline = self._now() + self._wait_s_max
 
     def _leave(self) -> None:
         if self._has_left:

@@ -6,9 +6,8 @@ one address; else it waits its turn. A connection that is free stays open for ID
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from qmail.edge.connect import CANNOT_READ, Connection, Message
 from qmail.mail import Result, deferred
@@ -29,7 +28,12 @@ TOOK_TOO_LONG: Final = Outcome(
 )
 
 
-OnDone = Callable[[Outcome], None]
+class Delivery(Message, Protocol):
+    """A message that wants to know what became of it."""
+
+    def done(self, outcome: Outcome) -> None:
+        """Take the outcome; called once, in every case."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +56,19 @@ class Pool:
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def submit(self, address: str, port: int, message: Message, on_done: OnDone) -> None:
-        """Pass `message` on to the server at `address`; `on_done` is called in every case."""
+    def submit(self, address: str, port: int, delivery: Delivery) -> None:
+        """Pass a message on to the server at `address`."""
         lane = self._lanes.get((address, port))
         if lane is None:
             lane = self._lanes[address, port] = _Lane(self, address, port)
             self._watch()
-        lane.submit(message, on_done)
+        lane.submit(delivery)
 
     def exchange(self, address: str, port: int, message: Message) -> "asyncio.Future[Outcome]":
         """Do as `submit` does, for coroutines."""
-        done = asyncio.get_running_loop().create_future()
-
-        def settle(outcome: Outcome) -> None:
-            if not done.done():
-                done.set_result(outcome)
-
-        self.submit(address, port, message, settle)
-        return done
+        awaited = _Awaited(message)
+        self.submit(address, port, awaited)
+        return awaited.future
 
     async def close(self) -> None:
         """Say QUIT on all idle connections, and wait a little for the answers."""
@@ -96,6 +95,24 @@ class Pool:
             self._watch()
 
 
+Link = Connection[Delivery]
+
+
+class _Awaited:
+    """A delivery whose outcome is a future's."""
+
+    def __init__(self, message: Message) -> None:
+        self.sender = message.sender
+        self.recipients = message.recipients
+        self.deadline = message.deadline
+        self.load = message.load
+        self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    def done(self, outcome: Outcome) -> None:
+        if not self.future.done():
+            self.future.set_result(outcome)
+
+
 class _Lane:
     """The connections to one address and port, and the messages that wait for them."""
 
@@ -104,11 +121,10 @@ class _Lane:
         self._address = address
         self._port = port
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[Message, OnDone]] = deque()
-        self._idle: list[Connection] = []
-        self._busy: dict[Connection, tuple[Message, OnDone]] = {}
-        self._connections: set[Connection] = set()
-        self._opening: set[Connection] = set()
+        self._waiting: deque[Delivery] = deque()
+        self._idle: list[Link] = []
+        self._connections: set[Link] = set()
+        self._opening: set[Link] = set()
         self._connecting = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -117,9 +133,9 @@ class _Lane:
         """True when nothing would be lost with this lane."""
         return not (self._waiting or self._connections or self._connecting)
 
-    def submit(self, message: Message, on_done: OnDone) -> None:
-        """Pass `message` on as soon as a connection is free."""
-        self._waiting.append((message, on_done))
+    def submit(self, delivery: Delivery) -> None:
+        """Pass a message on as soon as a connection is free."""
+        self._waiting.append(delivery)
         if self._idle:
             self._serve(self._idle.pop())
         else:
@@ -127,15 +143,15 @@ class _Lane:
 
     def tick(self, now: float) -> None:
         """End what took too long."""
-        for connection in [each for each in self._connections if each.deadline <= now]:
+        for connection in [each for each in self._connections if each.is_late(now)]:
             if connection.client.state is State.READY:
                 connection.quit()
             else:
                 connection.time_out()
-        while self._waiting and self._waiting[0][0].deadline <= now:
-            self._waiting.popleft()[1](TOOK_TOO_LONG)
+        while self._waiting and self._waiting[0].deadline <= now:
+            self._waiting.popleft().done(TOOK_TOO_LONG)
 
-    def close(self) -> list[Connection]:
+    def close(self) -> list[Link]:
         """Say QUIT where nothing is under way; return those connections."""
         leaving = list(self._idle)
         for connection in leaving:
@@ -144,13 +160,13 @@ class _Lane:
 
     # --- what connections tell ------------------------------------------------------------------
 
-    def is_open(self, connection: Connection) -> None:
+    def is_open(self, connection: Link) -> None:
         """Count a connection that the server's machine has taken."""
         self._connecting -= 1
         self._connections.add(connection)
         self._opening.add(connection)
 
-    def is_free(self, connection: Connection) -> None:
+    def is_free(self, connection: Link) -> None:
         """Give the connection the next message, or keep it."""
         self._opening.discard(connection)
         if connection.client.transactions >= self._pool.limits.messages_max:
@@ -158,19 +174,18 @@ class _Lane:
         else:
             self._serve(connection)
 
-    def is_over(self, connection: Connection, outcome: Outcome) -> None:
+    def is_over(self, connection: Link, message: Delivery | None, outcome: Outcome) -> None:
         """Pass the outcome on, or try again where a kept connection had gone dead."""
-        work = self._busy.pop(connection, None)
-        if work is None:
+        if message is None:
             self._turned_away(connection, outcome)
         elif outcome.ending is Ending.SAME_HOST:
-            self._waiting.appendleft(work)
+            self._waiting.appendleft(message)
         else:
-            work[1](outcome)
+            message.done(outcome)
         if connection.client.state is State.READY:
             self.is_free(connection)
 
-    def is_gone(self, connection: Connection) -> None:
+    def is_gone(self, connection: Link) -> None:
         """Forget the connection."""
         self._connections.discard(connection)
         if connection in self._opening:
@@ -186,20 +201,18 @@ class _Lane:
 
     # --- parts of the above ---------------------------------------------------------------------
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: Link) -> None:
         while self._waiting:
-            message, on_done = work = self._waiting.popleft()
-            body = message.load()
+            delivery = self._waiting.popleft()
+            body = delivery.load()
             if isinstance(body, Result):
-                on_done(Outcome((), body))
+                delivery.done(Outcome((), body))
                 continue
-            self._busy[connection] = work
             try:
-                connection.begin(message, body)
+                connection.begin(delivery, body)
             except OSError:
                 body.close()
-                del self._busy[connection]
-                on_done(Outcome((), CANNOT_READ))
+                delivery.done(Outcome((), CANNOT_READ))
                 continue
             return
         connection.deadline = self._loop.time() + self._pool.limits.idle_s_max
@@ -216,7 +229,7 @@ class _Lane:
 
     async def _connect(self) -> None:
         client = SmtpClient(self._address.encode(), self._pool.helohost)
-        connection = Connection(self, client, self._pool.limits.wait_s_max)
+        connection: Link = Connection(self, client, self._pool.limits.wait_s_max)
         try:
             async with asyncio.timeout(self._pool.limits.connect_s_max):
                 await self._loop.create_connection(lambda: connection, self._address, self._port)
@@ -225,7 +238,7 @@ class _Lane:
                 self._connecting -= 1
                 self._all_turned_away(NO_CONNECTION)
 
-    def _turned_away(self, connection: Connection, outcome: Outcome) -> None:
+    def _turned_away(self, connection: Link, outcome: Outcome) -> None:
         self._connections.discard(connection)
         self._opening.discard(connection)
         self._all_turned_away(outcome)
@@ -236,5 +249,5 @@ class _Lane:
             return
         waiting = list(self._waiting)
         self._waiting.clear()
-        for _, on_done in waiting:
-            on_done(outcome)
+        for delivery in waiting:
+            delivery.done(outcome)

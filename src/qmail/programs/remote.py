@@ -10,7 +10,8 @@ import os
 import random
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from qmail.core.controls import ControlError, control_reader, load
@@ -69,6 +70,16 @@ class MessageInput:
             return CANNOT_READ
 
 
+@dataclass(slots=True)
+class InputMessage:
+    """The message on descriptor 0, and who gets it."""
+
+    sender: bytes
+    recipients: tuple[bytes, ...]
+    deadline: float
+    load: Callable[[], Body | Result]
+
+
 async def send(
     controls: RemoteControls, host: bytes, sender: bytes, recipients: tuple[bytes, ...]
 ) -> Outcome:
@@ -88,7 +99,9 @@ async def send(
     except OSError:
         return Outcome((), CANNOT_READ)
     deadline = asyncio.get_running_loop().time() + TOTAL_S_MAX
-    outcome = await deliverer.deliver(host, Message(sender, recipients, load_message, deadline))
+    outcome = await deliverer.deliver(
+        host, InputMessage(sender, recipients, deadline, load_message)
+    )
     await pool.close()
     return outcome
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import Final, cast
 
 from qmail.edge.log import complain
@@ -94,7 +93,7 @@ class SendDoor(asyncio.Protocol):
             self._report(delivery, SLOT_IN_USE.pack())
             return
         self._under_way.add(delivery)
-        refused = self._take(job, partial(self._finish, delivery))
+        refused = self._take(job, self._finish)
         if refused is not None:
             self._finish(delivery, refused.pack())
 

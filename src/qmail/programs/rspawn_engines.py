@@ -5,7 +5,6 @@ import os
 import random
 import stat
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Final
 
 from qmail.core.remote_delivery import Deliverer, all_together
@@ -26,8 +25,8 @@ SUSPICIOUS: Final = deferred(b"The message file is not what it should be. (#4.3.
 UNFORESEEN: Final = deferred(b"Unexpected trouble in qmail-rspawn. (#4.3.0)\n")
 _MESSAGE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-OnReport = Callable[[bytes], None]
-"""Takes the report of a delivery: K, Z or D, and a text."""
+OnReport = Callable[[int, bytes], None]
+"""Takes the number of a delivery, and its report: K, Z or D, and a text."""
 
 
 class MessageStore:
@@ -67,20 +66,44 @@ class Tasks:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, making: Awaitable[bytes], on_report: OnReport) -> None:
+    def start(self, making: Awaitable[bytes], delivery: int, on_report: OnReport) -> None:
         """Run `making`, and hand its report on."""
-        task = asyncio.ensure_future(self._run(making, on_report))
+        task = asyncio.ensure_future(self._run(making, delivery, on_report))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     @staticmethod
-    async def _run(making: Awaitable[bytes], on_report: OnReport) -> None:
+    async def _run(making: Awaitable[bytes], delivery: int, on_report: OnReport) -> None:
         try:
             report = await making
         except Exception as trouble:
             complain("qmail-rspawn", f"warning: unexpected trouble in a delivery: {trouble!r}")
             report = UNFORESEEN.pack()
-        on_report(report)
+        on_report(delivery, report)
+
+
+class JobMessage:
+    """The message of one job, on its way to one server."""
+
+    __slots__ = ("_job", "_on_report", "_store", "deadline", "recipients", "sender")
+
+    def __init__(self, job: Job, store: MessageStore, deadline: float, on_report: OnReport) -> None:
+        self.sender = job.sender
+        self.recipients = (job.recipient,)
+        self.deadline = deadline
+        self._job = job
+        self._store = store
+        self._on_report = on_report
+
+    def load(self) -> Body | Result:
+        """Open the message for one attempt."""
+        return self._store.load(self._job.body)
+
+    def done(self, outcome: Outcome) -> None:
+        """Report what the only server there is for it said."""
+        if outcome.ending is not Ending.FINAL:
+            outcome = all_together((outcome,))
+        self._on_report(self._job.delivery, outcome.spawn_report())
 
 
 class SmtpEngine:
@@ -97,25 +120,19 @@ class SmtpEngine:
             local=FreshLocalAddresses(),
             random=random.SystemRandom(),
         )
-        self._load = store.load
+        self._store = store
         self._tasks = Tasks()
         self._now = asyncio.get_running_loop().time
 
     def start(self, job: Job, host: bytes, on_report: OnReport) -> None:
         """Start one delivery; `on_report` is called in every case."""
-        message = Message(
-            job.sender,
-            (job.recipient,),
-            partial(self._load, job.body),
-            self._now() + TOTAL_S_MAX,
-        )
+        message = JobMessage(job, self._store, self._now() + TOTAL_S_MAX, on_report)
         target = self._deliverer.fixed_target(host)
         if target is None:
-            self._tasks.start(self._deliver(host, message), on_report)
+            self._tasks.start(self._deliver(host, message), job.delivery, on_report)
         else:
             # No look-up and no choice of hosts: this way costs no task.
-            on_done = partial(_report_single, on_report)
-            self._pool.submit(target.address, target.port, message, on_done)
+            self._pool.submit(target.address, target.port, message)
 
     async def _deliver(self, host: bytes, message: Message) -> bytes:
         outcome = await self._deliverer.deliver(host, message)
@@ -124,12 +141,6 @@ class SmtpEngine:
     async def close(self) -> None:
         """Say QUIT where nothing is under way."""
         await self._pool.close()
-
-
-def _report_single(on_report: OnReport, outcome: Outcome) -> None:
-    if outcome.ending is not Ending.FINAL:
-        outcome = all_together((outcome,))
-    on_report(outcome.spawn_report())
 
 
 class ProgramEngine:
@@ -142,7 +153,7 @@ class ProgramEngine:
 
     def start(self, job: Job, host: bytes, on_report: OnReport) -> None:
         """Start one delivery; `on_report` is called in every case."""
-        self._tasks.start(self._run(job, host), on_report)
+        self._tasks.start(self._run(job, host), job.delivery, on_report)
 
     async def _run(self, job: Job, host: bytes) -> bytes:
         opened = self._store.open(job.body)
