@@ -1,6 +1,7 @@
 """Which addresses this machine has."""
 
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_the_list_is_read_again_when_it_is_old(monkeypatch: pytest.MonkeyPatch) 
         reads.append(now[0])
         return reads[-1]
 
-    monkeypatch.setattr(local_addresses.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(local_addresses, "read_local_addresses", read)
     fresh = FreshLocalAddresses()
     for now[0] in (1000.0, 1001.0, 1029.0, 1031.0):
