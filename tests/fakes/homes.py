@@ -1,0 +1,102 @@
+"""Homes of one account for tests of the real programs; under root of an account without a name."""
+
+import contextlib
+import functools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qmail.utilities import init
+
+SPARE_UID = 54322
+IS_ROOT = os.getuid() == 0
+UID = SPARE_UID if IS_ROOT else os.getuid()
+GID = SPARE_UID if IS_ROOT else os.getgid()
+HOST = "me.ex"
+BECOME = """
+import os, sys
+def become(uid):
+    # Only after the imports: the programs may lie where no other account can read them.
+    if uid != os.getuid():
+        os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
+"""
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """Make a folder that every account can reach."""
+    folder = tempfile.mkdtemp(prefix="qmail-test-")
+    os.chmod(folder, 0o755)
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_home(home: Path, *listeners: str) -> None:
+    """Make a home as `qmail init` does for the account UID."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: UID)
+        patch.setattr(os, "getegid", lambda: GID)
+        init.make_home(str(home), host=HOST, listeners=listeners, say=lambda _line: None)
+
+
+@contextlib.contextmanager
+def as_owner() -> Iterator[None]:
+    """Be the account of the home, under root: what the kernel tells the other side."""
+    if IS_ROOT:
+        os.seteuid(UID)
+    try:
+        yield
+    finally:
+        if IS_ROOT:
+            os.seteuid(0)
+
+
+def call(home: Path, name: str) -> socket.socket:
+    """Connect to an inner door as the account of the home."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(20)
+    with as_owner():
+        sock.connect(str(home / "run" / name))
+    return sock
+
+
+def listen(home: Path, name: str) -> socket.socket:
+    """Listen at an inner door as the account of the home; whoever waits there waits 20 seconds."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(20)
+    with as_owner():
+        sock.bind(str(home / "run" / name))
+        sock.listen()
+    return sock
+
+
+@functools.cache
+def others_can_run_the_programs() -> bool:
+    """Say whether the account UID can read what is tested here."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import qmail.programs.start"],
+        check=False,
+        cwd="/",
+        stderr=subprocess.DEVNULL,
+        user=UID,
+        group=GID,
+        extra_groups=[] if IS_ROOT else None,
+    )
+    return done.returncode == 0
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listened on just now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
