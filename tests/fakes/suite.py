@@ -1,0 +1,169 @@
+"""The whole suite, really started by qmail-start in a home of its own, and its log."""
+
+import os
+import select
+import signal
+import smtplib
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+from tests.fakes.homes import GID, IS_ROOT, UID, free_port, make_home
+
+from qmail.launchers import write_launchers
+
+WAIT_S = 30.0
+
+
+class Suite:
+    """One home and, while it runs, the qmail-start on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.bin = folder / "bin"
+        self.port = free_port()
+        make_home(self.home, f"smtp 127.0.0.1:{self.port}")
+        self.bin.mkdir()
+        write_launchers(str(self.bin))
+        self.lines: list[str] = []
+        self.process: subprocess.Popen[bytes] | None = None
+        self._rest = b""
+
+    def control(self, name: str, text: str) -> None:
+        """Write a control file."""
+        (self.home / "control" / name).write_text(text)
+
+    def start(self, *arguments: str) -> "Suite":
+        """Start qmail-start; its output is the log."""
+        self.process = subprocess.Popen(
+            [str(self.bin / "qmail-start"), *(arguments or ("./Maildir/",))],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={"PATH": os.environ["PATH"], "QMAIL_HOME": str(self.home)},
+            cwd="/",
+            user=UID,
+            group=GID,
+            extra_groups=[] if IS_ROOT else None,
+        )
+        return self
+
+    def __enter__(self) -> "Suite":
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _wrong: object, _trace: TracebackType | None
+    ) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+        if self.process is not None and self.process.stdout is not None:
+            self.process.stdout.close()
+
+    # --- its log --------------------------------------------------------------------------------
+
+    def wait_for(self, text: str) -> str:
+        """Return the next line of the log that holds `text`."""
+        end = time.monotonic() + WAIT_S
+        start = 0
+        while True:
+            for line in self.lines[start:]:
+                if text in line:
+                    del self.lines[: self.lines.index(line, start) + 1]
+                    return line
+            start = len(self.lines)
+            if not self._read(end - time.monotonic()):
+                raise AssertionError(f"no {text!r} in the log: {self.lines}")
+
+    def _read(self, wait_s: float) -> bool:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        pipe = self.process.stdout.fileno()
+        if wait_s <= 0 or not select.select([pipe], [], [], wait_s)[0]:
+            return False
+        data = os.read(pipe, 65536)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self.lines += [line.decode() for line in lines]
+        return bool(data)
+
+    def rest(self) -> list[str]:
+        """Return all lines up to the end of the log."""
+        while self._read(WAIT_S):
+            continue
+        return self.lines
+
+    # --- its programs ---------------------------------------------------------------------------
+
+    @property
+    def children(self) -> dict[str, int]:
+        """Name and process id of every resident program."""
+        assert self.process is not None
+        found = {}
+        for folder in Path("/proc").iterdir():
+            try:
+                if not folder.name.isdigit():
+                    continue
+                parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+                arguments = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if int(parent) == self.process.pid:
+                names = [os.path.basename(word).decode() for word in arguments]
+                name = next((name for name in names if name.startswith("qmail-")), "?")
+                found[name] = int(folder.name)
+        return found
+
+    def signal(self, number: int) -> None:
+        """Send qmail-start a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """Stop it with TERM. Returns: its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait for its end. Returns: its exit code."""
+        assert self.process is not None
+        self.rest()
+        return self.process.wait(WAIT_S)
+
+    # --- mail -----------------------------------------------------------------------------------
+
+    def send_by_smtp(self, *recipients: str, sender: str, text: str = "x\n") -> None:
+        """Send a message by SMTP; as long as the answer is temporary, try again."""
+        end = time.monotonic() + WAIT_S
+        while True:
+            with smtplib.SMTP("127.0.0.1", self.port, timeout=WAIT_S) as smtp:
+                try:
+                    smtp.sendmail(sender, recipients, f"Subject: test\n\n{text}")
+                except smtplib.SMTPDataError as wrong:
+                    if wrong.smtp_code >= 500 or time.monotonic() > end:
+                        raise
+                else:
+                    return
+
+    def send(self, *recipients: str, sender: str = "joe@far.example", text: str = "x\n") -> int:
+        """Queue a message with the command qmail-queue. Returns: its pid."""
+        reader, writer = os.pipe()
+        envelope = f"F{sender}\0" + "".join(f"T{recipient}\0" for recipient in recipients) + "\0"
+        os.write(writer, envelope.encode())
+        os.close(writer)
+        command = subprocess.Popen(
+            [str(self.bin / "qmail-queue")],
+            stdin=subprocess.PIPE,
+            stdout=reader,
+            env={"PATH": os.environ["PATH"], "QMAIL_HOME": str(self.home)},
+            cwd="/",
+        )
+        os.close(reader)
+        command.communicate(f"Subject: test\n\n{text}".encode(), timeout=WAIT_S)
+        assert command.returncode == 0
+        return command.pid
+
+    @property
+    def mailbox(self) -> list[bytes]:
+        """The messages that were delivered to alias."""
+        folder = self.home / "alias/Maildir/new"
+        return [path.read_bytes() for path in sorted(folder.iterdir())]

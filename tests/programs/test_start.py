@@ -1,0 +1,179 @@
+"""qmail-start with the real programs: starts, stops, starts again (spec/programs.md 1)."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.fakes.homes import HOST, as_owner, open_folder, others_can_run_the_programs
+from tests.fakes.suite import WAIT_S, Suite
+
+RESIDENTS = {"qmail-queue", "qmail-clean", "qmail-send", "qmail-lspawn", "qmail-rspawn",
+             "qmail-smtpd"}  # fmt: skip
+POSTMASTER = f"postmaster@{HOST}"
+
+
+@pytest.fixture
+def suite() -> Iterator[Suite]:
+    if not others_can_run_the_programs():
+        pytest.skip("the programs lie where only root can read them")
+    with open_folder() as folder, Suite(folder) as made:
+        yield made
+
+
+def test_mail_goes_through_all_programs_and_term_stops_them_in_order(suite: Suite) -> None:
+    suite.start()
+    suite.wait_for("qmail-start: not root: ")
+    suite.wait_for(f"qmail-start: listening: smtp 127.0.0.1:{suite.port}")
+    suite.wait_for("status: local 0/")
+    children = suite.children
+    assert set(children) == RESIDENTS
+    suite.send_by_smtp(POSTMASTER, sender="joe@far.example")
+    suite.wait_for(" from <joe@far.example> qp ")
+    suite.wait_for(f" to local {POSTMASTER}")
+    suite.wait_for("success: did_1+0+0/")
+    suite.wait_for("end msg ")
+    (message,) = suite.mailbox
+    assert message.startswith(b"Return-Path: <joe@far.example>\nDelivered-To: postmaster@me.ex\n")
+    assert suite.stop() == 0
+    lines = suite.lines
+    assert lines[-2:] == ["status: exiting", "qmail-start: stopped"]
+    assert any(line.endswith(" exitasap") for line in lines)
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in children.values())
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", suite.port))
+
+
+def test_a_second_start_on_the_same_home_is_refused(suite: Suite) -> None:
+    suite.start().wait_for("status: local 0/")
+    with Suite.__new__(Suite) as second:
+        second.home, second.bin, second.lines, second._rest = suite.home, suite.bin, [], b""
+        second.start()
+        assert second.ended() == 111
+        assert second.lines == [f"qmail-start: fatal: {suite.home} is running already"]
+    suite.send(POSTMASTER)
+    suite.wait_for("end msg ")
+
+
+@pytest.mark.parametrize("name", ["qmail-clean", "qmail-queue", "qmail-lspawn", "qmail-send"])
+def test_a_program_that_is_killed_comes_back_and_mail_goes_on(suite: Suite, name: str) -> None:
+    suite.start().wait_for("status: local 0/")
+    before = suite.children[name]
+    with as_owner():
+        os.kill(before, signal.SIGKILL)
+    suite.wait_for(f"qmail-start: warning: {name} is gone (killed by signal 9); starting it again")
+    suite.send(POSTMASTER)
+    suite.wait_for("end msg ")
+    assert suite.children[name] != before
+    assert len(suite.mailbox) == 1
+
+
+def test_what_was_queued_before_a_stop_is_delivered_after_the_next_start(suite: Suite) -> None:
+    suite.control("concurrencylocal", "0\n")
+    suite.start().wait_for("status: local 0/0")
+    suite.send(POSTMASTER)
+    suite.wait_for("info msg ")
+    assert suite.stop() == 0
+    assert suite.mailbox == []
+    suite.control("concurrencylocal", "5\n")
+    suite.start().wait_for("status: local 0/5")
+    suite.wait_for("end msg ")
+    assert len(suite.mailbox) == 1
+
+
+def test_a_failure_comes_back_as_a_bounce(suite: Suite) -> None:
+    suite.start().wait_for("status: local 0/")
+    with as_owner():
+        (suite.home / "alias/.qmail-nosuch").write_text("|exit 100\n")
+    text = "no line feed at the end " * 6000
+    for body in ("short\n", text):
+        suite.send(f"nosuch@{HOST}", sender=POSTMASTER, text=body)
+        suite.wait_for(": failure: ")
+        suite.wait_for("bounce msg ")
+        suite.wait_for("success: did_1+0+0/")
+    short, long = sorted(suite.mailbox, key=len)
+    for message in (short, long):
+        assert b"\nHi. This is the qmail-send program at me.ex.\n" in message
+        assert b"\n<nosuch@me.ex>:\n" in message
+        assert message.endswith(b"\n")
+    assert text.encode() in long
+
+
+# --- what keeps it from starting ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("listeners", "smtp 127.0.0.1:25\nsmtp nowhere:25\n", "control/listeners:2: "),
+        ("concurrencylocal", "many\n", "control/concurrencylocal:1: "),
+        ("smtproutes", "#\nfar.ex\n", "control/smtproutes:2: no colon"),
+        ("databytes", "1k\n", "control/databytes:1: "),
+    ],
+)
+def test_a_bad_control_file_stops_the_start_with_file_and_line(
+    suite: Suite, name: str, text: str, says: str
+) -> None:
+    suite.control(name, text)
+    suite.start()
+    assert suite.ended() == 111
+    assert any(says in line for line in suite.lines)
+
+
+def test_a_port_in_use_stops_the_start(suite: Suite) -> None:
+    with socket.create_server(("127.0.0.1", suite.port)):
+        suite.start()
+        assert suite.ended() == 111
+    (line,) = suite.lines
+    assert line.startswith(f"qmail-start: fatal: control/listeners: 127.0.0.1 port {suite.port}: ")
+
+
+def test_a_home_that_is_not_there_stops_the_start(suite: Suite) -> None:
+    (suite.home / "queue").rename(suite.home / "elsewhere")
+    suite.start()
+    assert suite.ended() == 111
+    assert suite.lines == [
+        f"qmail-start: fatal: {suite.home} has no queue: run 'qmail init --home {suite.home}'"
+    ]
+
+
+def test_options_are_refused(suite: Suite) -> None:
+    suite.start("-x")
+    assert suite.ended() == 100
+
+
+# --- signals and the logger -----------------------------------------------------------------------
+
+
+def test_hup_has_the_control_files_read_again_and_a_bad_one_is_told_of(suite: Suite) -> None:
+    suite.start().wait_for("status: local 0/")
+    suite.control("locals", "two words\n")
+    suite.signal(signal.SIGHUP)
+    suite.wait_for("alert: unable to reread control/locals: control/locals:1: ")
+    suite.send(POSTMASTER)
+    suite.wait_for("end msg ")
+
+
+def test_programs_1_the_log_goes_to_the_logger_of_the_command_line(suite: Suite) -> None:
+    log = suite.home / "log"
+    with as_owner():
+        log.write_bytes(b"")
+    suite.start("./Maildir/", "sh", "-c", f"exec cat >>{log}; exit 0", "logger")
+    follow(log, "status: local 0/")
+    suite.send(POSTMASTER)
+    follow(log, "end msg ")
+    assert suite.stop() == 0
+    assert suite.lines == []
+
+
+def follow(log: Path, text: str) -> None:
+    """Wait until a line with `text` is in the file."""
+    end = time.monotonic() + WAIT_S
+    with open(log, "rb") as file:
+        while text.encode() not in file.read(1 << 20):
+            assert time.monotonic() < end, f"no {text!r} in {log}"
+            file.seek(0)
+            time.sleep(0.01)
