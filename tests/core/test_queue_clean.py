@@ -36,17 +36,12 @@ def test_queue_10_todo_removes_intd_and_todo(fs: FailingFs, tmp_path: Path) -> N
     assert files_of(tmp_path) == {LAYOUT.mess(7)}
 
 
-def test_done_makes_spares_of_todo_and_mess_the_envelope_first(
+def test_done_makes_a_spare_of_todo_and_leaves_mess_in_its_place(
     fs: FailingFs, tmp_path: Path
 ) -> None:
-    todo_inode = (tmp_path / LAYOUT.todo(7)).stat().st_ino
     assert clean(fs, LAYOUT, b"done/7") == DONE
-    spares = ["pid/spare.7", f"pid/spare.{todo_inode}.todo"]
-    assert files_of(tmp_path) == {*spares, LAYOUT.intd(7)}
-    assert [line for line in fs.log if line.startswith("rename")] == [
-        f"rename {spares[1]}",
-        f"rename {spares[0]}",
-    ]
+    assert files_of(tmp_path) == {"pid/spare.7.todo", LAYOUT.mess(7), LAYOUT.intd(7)}
+    assert [line for line in fs.log if line.startswith("rename")] == ["rename pid/spare.7.todo"]
 
 
 def test_done_unlinks_a_message_that_is_too_long_to_be_a_spare(

@@ -1,64 +1,129 @@
-"""Spare files: used only after a sync, of two kinds, emptied when idle."""
+"""Spares: used only after a sync, in pairs, not when old, put away when idle."""
 
 import os
 from pathlib import Path
 
 from qmail.core.fs import RealFs
-from qmail.core.spares import SPARES_MAX, Spares
+from qmail.core.queue_clean import clean
+from qmail.core.queue_layout import Layout
+from qmail.core.spares import IDLE_S_MAX, SPARES_MAX, Spares, spare_numbers
+
+LAYOUT = Layout(1)
 
 
-def make(tmp_path: Path, *names: str) -> Spares:
-    (tmp_path / "pid").mkdir()
-    for name in names:
-        (tmp_path / "pid" / name).write_bytes(b"old mail\n")
-    return Spares(RealFs(str(tmp_path)))
+class StillClock:
+    def __init__(self, now: float) -> None:
+        self.time = now
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+
+class Queue:
+    """A queue folder with finished messages in it."""
+
+    def __init__(self, root: Path, count: int = 1) -> None:
+        self.root = root
+        for folder in ("pid", "mess/0", "todo"):
+            (root / folder).mkdir(parents=True)
+        self.fs = RealFs(str(root))
+        self.numbers = [self.finish() for _ in range(count)]
+        self.clock = StillClock(os.stat(root / "pid").st_mtime)
+        self.spares = Spares(self.fs, self.clock, LAYOUT)
+
+    def finish(self) -> int:
+        fresh = self.root / "pid" / "fresh"
+        fresh.write_bytes(b"old mail\n")
+        number = fresh.stat().st_ino
+        fresh.rename(self.root / "mess" / "0" / str(number))
+        (self.root / "todo" / str(number)).write_bytes(b"u1\0p2\0F\0Ta@b\0")
+        assert clean(self.fs, LAYOUT, b"done/%d" % number) == b"+"
+        return number
+
+    def make_ready(self) -> None:
+        self.spares.look()
+        self.spares.synced()
 
 
 def test_a_spare_is_not_used_before_a_sync_came_after_it_was_seen(tmp_path: Path) -> None:
-    spares = make(tmp_path, "spare.7")
-    assert spares.take_message() is None
-    spares.look()
-    assert spares.take_message() is None
-    spares.synced()
-    file = spares.take_message()
-    assert file is not None
-    assert (file.path, file.size) == ("pid/spare.7", 9)
-    os.close(file.fd)
+    queue = Queue(tmp_path)
+    assert queue.spares.take() is None
+    queue.spares.look()
+    assert queue.spares.take() is None
+    queue.spares.synced()
+    spare = queue.spares.take()
+    assert spare is not None
+    os.close(spare.fd)
+    (number,) = queue.numbers
+    assert spare.path == f"mess/0/{number}"
+    assert spare.envelope == f"pid/spare.{number}.todo"
+    assert spare.size == len(b"old mail\n")
 
 
-def test_messages_and_envelopes_are_kept_apart(tmp_path: Path) -> None:
-    spares = make(tmp_path, "spare.7", "spare.7.todo")
-    spares.look()
-    spares.synced()
-    envelope = spares.take_envelope()
-    assert envelope is not None
-    assert envelope.path == "pid/spare.7.todo"
-    assert spares.take_envelope() is None
-    os.close(envelope.fd)
+def test_a_spare_in_use_is_not_seen_again(tmp_path: Path) -> None:
+    queue = Queue(tmp_path)
+    queue.make_ready()
+    spare = queue.spares.take()
+    assert spare is not None
+    os.close(spare.fd)
+    for _ in range(20):
+        queue.make_ready()
+    assert queue.spares.take() is None
+    queue.spares.named(spare.number)
 
 
-def test_a_spare_that_is_gone_is_skipped(tmp_path: Path) -> None:
-    spares = make(tmp_path, "spare.7")
-    spares.look()
-    spares.synced()
-    (tmp_path / "pid" / "spare.7").unlink()
-    assert spares.take_message() is None
+def test_a_spare_without_its_message_is_removed(tmp_path: Path) -> None:
+    queue = Queue(tmp_path)
+    queue.make_ready()
+    (tmp_path / "mess" / "0" / str(queue.numbers[0])).unlink()
+    assert queue.spares.take() is None
+    assert spare_numbers(queue.fs) == []
+
+
+def test_a_spare_that_the_sweep_could_meet_is_left_to_the_sweep(tmp_path: Path) -> None:
+    queue = Queue(tmp_path)
+    queue.make_ready()
+    queue.clock.time += IDLE_S_MAX + 10
+    assert queue.spares.take() is None
+    queue.spares.blank()
+    assert len(list((tmp_path / "mess" / "0").iterdir())) == 1
+    assert spare_numbers(queue.fs) == []
+
+
+def test_a_message_restored_under_another_inode_is_no_spare(tmp_path: Path) -> None:
+    queue = Queue(tmp_path)
+    (number,) = queue.numbers
+    other = tmp_path / "mess" / "0" / "copy"
+    other.write_bytes(b"restored\n")
+    other.replace(tmp_path / "mess" / "0" / str(number))
+    queue.make_ready()
+    assert queue.spares.take() is None
 
 
 def test_other_names_in_pid_are_not_spares(tmp_path: Path) -> None:
-    spares = make(tmp_path, "123.456.1")
-    spares.look()
-    spares.synced()
-    assert spares.take_message() is None
+    queue = Queue(tmp_path, count=0)
+    for name in ("123.456.1", "spare.7", "spare.x.todo", "spare.07.todo"):
+        (tmp_path / "pid" / name).touch()
+    assert spare_numbers(queue.fs) == []
 
 
-def test_when_idle_they_are_emptied_and_stay(tmp_path: Path) -> None:
-    spares = make(tmp_path, "spare.7", "spare.7.todo")
-    spares.blank()
-    assert [p.stat().st_size for p in (tmp_path / "pid").iterdir()] == [0, 0]
+def test_when_idle_they_leave_mess_and_are_empty_and_still_of_use(tmp_path: Path) -> None:
+    queue = Queue(tmp_path, count=2)
+    queue.spares.blank()
+    assert list((tmp_path / "mess" / "0").iterdir()) == []
+    assert [path.stat().st_size for path in (tmp_path / "pid").iterdir()] == [0] * 4
+    queue.make_ready()
+    spare = queue.spares.take()
+    assert spare is not None
+    os.close(spare.fd)
+    assert spare.path == f"pid/spare.{spare.number}"
 
 
 def test_there_are_never_more_than_the_limit(tmp_path: Path) -> None:
-    spares = make(tmp_path, *(f"spare.{number}" for number in range(SPARES_MAX + 10)))
-    spares.look()
-    assert len(list((tmp_path / "pid").iterdir())) == SPARES_MAX
+    queue = Queue(tmp_path, count=SPARES_MAX + 5)
+    queue.spares.look()
+    assert len(spare_numbers(queue.fs)) == SPARES_MAX
+    assert len(list((tmp_path / "mess" / "0").iterdir())) == SPARES_MAX

@@ -130,8 +130,8 @@ class QueueProgram:
     writer_class: type[QueueWriter] = QueueWriter
 
     def __init__(self, disks: Disks, outside: Outside, unique: int) -> None:
-        self.spares = Spares(disks.queue)
         clock = disks.queue.clock
+        self.spares = Spares(disks.queue, clock, LAYOUT)
         writer = self.writer_class(disks.queue, clock, LAYOUT, unique=unique, spares=self.spares)
         writer.recover()
         self.desk = Desk(writer, clock, lambda _: b"from network", unique * 1000)

@@ -6,21 +6,17 @@
 | `foop/N` | intd, then mess          | nothing but the message is left                         |
 | `done/N` | todo, then mess          | delivered at the first try: it never had info           |
 
-`done` is ours; the other two are the original's. The files of a `done` message become spares in
-pid/, which qmail-queue writes again: that is cheaper than to free an inode and to find a new one.
-The envelope always goes before the message: what a crash leaves is then a message without envelope,
+`done` is ours; the other two are the original's. It makes a spare of the two files, see
+core/spares.py: the envelope is renamed, the message stays where it is for the next one. The
+envelope always goes before the message: what a crash leaves is then a message without envelope,
 which the sweep removes after 36 hours.
 """
 
 from typing import Final
 
 from qmail.core.fs import Fs
-from qmail.core.queue_layout import (
-    OSSIFIED_S,
-    SPARE,
-    Layout,
-    is_number,
-)
+from qmail.core.queue_layout import OSSIFIED_S, Layout, is_number
+from qmail.core.spares import spare_envelope
 from qmail.mail import SPARE_BYTES_MAX
 
 ORDER_BYTES_MIN: Final = 7
@@ -49,13 +45,11 @@ def clean(fs: Fs, layout: Layout, order: bytes) -> bytes:
 
 def _spare(fs: Fs, layout: Layout, number: int) -> bytes:
     mess, todo = layout.mess(number), layout.todo(number)
-    found, envelope = fs.info(mess), fs.info(todo)
-    if found is None or envelope is None or found.size > SPARE_BYTES_MAX:
+    found = fs.info(mess)
+    if found is None or found.size > SPARE_BYTES_MAX:
         return _unlink(fs, todo, mess)
     try:
-        # Named by its own inode: another message that has number N now may use another one.
-        fs.rename(todo, f"pid/{SPARE}{envelope.inode}.todo")
-        fs.rename(mess, f"pid/{SPARE}{number}")
+        fs.rename(todo, spare_envelope(number))
     except OSError:
         return _unlink(fs, todo, mess)
     return DONE

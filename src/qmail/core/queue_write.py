@@ -22,7 +22,7 @@ from qmail.core.clock import Clock
 from qmail.core.dates import mail_date
 from qmail.core.fs import Fs
 from qmail.core.queue_layout import Layout, numbered, numbered_split
-from qmail.core.spares import File, Spares
+from qmail.core.spares import Spare, Spares, spare_envelope
 from qmail.mail import BadEnvelopeError, Envelope
 from qmail.protocol.exits import QueueExit
 
@@ -135,25 +135,33 @@ class QueueWriter:
         birth = int(self._clock.now())
         received = b"Received: (qmail %d invoked %b); %b\n" % (qp, who, mail_date(birth))
         try:
-            file = self._allocate(birth)
+            file = (self._spares.take() if self._spares else None) or self._open_new(birth)
         except OSError as trouble:
             raise QueueError(QueueExit.NO_PID, f"pid: {trouble}") from trouble
         draft = Draft(file.number, file.fd, file.size, uid, qp, birth)
         draft.syncs_failed = self._syncs_failed
+        draft.envelope_path = file.envelope
+        mess = self._layout.mess(file.number)
         try:
-            self._fs.rename(file.path, self._layout.mess(file.number))
+            if file.path != mess:
+                self._fs.rename(file.path, mess)
         except OSError as trouble:
             self._forget(draft, file.path)
             raise QueueError(QueueExit.NO_MESS, f"mess: {trouble}") from trouble
         draft.unwritten = received
         return draft
 
-    def _allocate(self, birth: int) -> File:
-        taken: list[File] = []
+    def _open_new(self, birth: int) -> Spare:
+        """Make a file whose inode number is no other message's name. Raises: OSError."""
+        taken: list[Spare] = []
         try:
             for _ in range(FOREIGN_TRIES):
-                file = self._open_file(birth)
+                self._sequence += 1
+                path = f"pid/{self._unique}.{birth}.{self._sequence}"
+                fd = self._fs.create(path)
+                file = Spare(self._fs.info_of(fd).inode, fd, 0, path, "")
                 if file.number not in self._foreign:
+                    self._forget_spare(file.number)
                     return file
                 # Keep it until another inode is found, or the same one would come again.
                 taken.append(file)
@@ -163,14 +171,12 @@ class QueueWriter:
                 self._fs.unlink(file.path)
         raise OSError(17, "every free inode number is a message restored from elsewhere")
 
-    def _open_file(self, birth: int) -> File:
-        spare = self._spares.take_message() if self._spares else None
-        if spare is not None:
-            return spare
-        self._sequence += 1
-        path = f"pid/{self._unique}.{birth}.{self._sequence}"
-        fd = self._fs.create(path)
-        return File(path, fd, self._fs.info_of(fd).inode, 0)
+    def _forget_spare(self, number: int) -> None:
+        """Remove the mark of a spare that had this number and was swept. Raises: OSError."""
+        if self._spares:
+            self._spares.forget(number)
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.unlink(spare_envelope(number))
 
     def write(self, draft: Draft, data: bytes) -> None:
         """Add bytes to the message.
@@ -209,9 +215,9 @@ class QueueWriter:
             if draft.size < draft.old_size:
                 self._fs.truncate(draft.mess_fd, draft.size)
             code = QueueExit.NO_INTD
-            file = self._open_envelope(draft)
+            fd = self._open_envelope(draft)
             code = QueueExit.WRITE_ERROR
-            self._write_envelope(file, records)
+            self._write_envelope(fd, records)
         except OSError as trouble:
             self.give_up(draft)
             raise QueueError(code, f"envelope: {trouble}") from trouble
@@ -221,21 +227,21 @@ class QueueWriter:
         draft.state = DraftState.WRITTEN
         self._written.append(draft)
 
-    def _open_envelope(self, draft: Draft) -> File:
-        file = self._spares.take_envelope() if self._spares else None
-        if file is None:
-            path = self._layout.intd(draft.number)
-            file = File(path, self._create_intd(path), 0, 0)
-        draft.envelope_path = file.path
-        return file
+    def _open_envelope(self, draft: Draft) -> int:
+        if draft.envelope_path:
+            # One that lay there for long may have been removed while the message came in.
+            with contextlib.suppress(FileNotFoundError):
+                return self._fs.reuse(draft.envelope_path)
+        draft.envelope_path = self._layout.intd(draft.number)
+        return self._create_intd(draft.envelope_path)
 
-    def _write_envelope(self, file: File, records: bytes) -> None:
+    def _write_envelope(self, fd: int, records: bytes) -> None:
         try:
-            self._fs.write(file.fd, records)
-            if len(records) < file.size:
-                self._fs.truncate(file.fd, len(records))
+            self._fs.write(fd, records)
+            if self._fs.info_of(fd).size > len(records):
+                self._fs.truncate(fd, len(records))
         finally:
-            self._fs.close(file.fd)
+            self._fs.close(fd)
 
     def _create_intd(self, path: str) -> int:
         try:
@@ -278,6 +284,8 @@ class QueueWriter:
                 continue
             draft.state = DraftState.NAMED
             self._named.append(draft)
+            if self._spares:
+                self._spares.named(draft.number)
         return outcome
 
     def _fail(self, draft: Draft, outcome: Round) -> None:
@@ -293,6 +301,8 @@ class QueueWriter:
         # The envelope first: a message without envelope is S2, which recovery knows.
         envelope = draft.envelope_path or layout.intd(number)
         self._forget(draft, layout.todo(number), envelope, layout.mess(number))
+        if self._spares:
+            self._spares.named(number)
 
     def _forget(self, draft: Draft, *paths: str) -> None:
         if draft.mess_fd >= 0:

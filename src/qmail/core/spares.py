@@ -1,114 +1,168 @@
-"""Spare files: what finished messages leave in pid/ to be written again.
+"""Spares: the two files of a finished message, kept to be written again.
 
 To free two inodes and to find two new ones is most of what a small message costs on ext4; without a
 journal it also avoids inodes that were freed in the last minutes, one by one. So qmail-clean only
-renames the files of a finished message, and qmail-queue writes the next one over them.
+renames the envelope of a finished message, todo/N, to pid/spare.N.todo: mess/N stays, in state S2,
+and the next message is written over both. A quiet queue moves mess/N to pid/spare.N, empty.
 
-Two rules make that safe. A spare is used only after a sync that came after its rename: before that,
-a power cut could bring the old names back, now with the bytes of another message behind them. And
-each is named by its own inode number, so that nobody else comes to have the name of one in use: a
-former envelope keeps its name until the commit that makes it todo/N.
+Four rules make that safe.
+
+- A spare is used only after a sync that came after its rename: before that, a power cut could bring
+  the old name back, now with the bytes of another message behind it.
+- The two files stay together, so that nobody else comes to have the name of one in use.
+- A file in mess/ that was not written for an hour is not touched any more: it is the sweep's, which
+  removes what is in S2 after 36 hours, and whose order may be on its way to qmail-clean.
+- Whoever makes a new file removes the mark that a swept spare of that inode number may have left.
 """
 
 from typing import Final, NamedTuple
 
-from qmail.core.fs import Fs
-from qmail.core.queue_layout import SPARE
+from qmail.core.clock import Clock
+from qmail.core.fs import FileInfo, Fs
+from qmail.core.queue_layout import SPARE, Layout, is_number
 
 FEW: Final = 64
 SPARES_MAX: Final = 1024
 LOOK_EVERY: Final = 8
 """Commits between two looks into pid/: reading a folder of that size is not free."""
+IDLE_S_MAX: Final = 3600
+SUFFIX: Final = ".todo"
 
 
-class File(NamedTuple):
-    """A file open for writing: where it is, its inode number, and how long it was."""
+class Spare(NamedTuple):
+    """A spare that was taken: the message file is open, the envelope is not."""
 
-    path: str
-    fd: int
     number: int
+    fd: int
     size: int
+    path: str
+    """Where the message file is: mess/N, or pid/spare.N."""
+    envelope: str
+
+
+def spare_envelope(number: int) -> str:
+    """Return the name in pid/ of the former envelope of message `number`."""
+    return f"pid/{SPARE}{number}{SUFFIX}"
+
+
+def _cold(number: int) -> str:
+    return f"pid/{SPARE}{number}"
+
+
+def spare_numbers(fs: Fs) -> list[int]:
+    """Return the numbers of all spares. Raises: OSError."""
+    return [
+        int(digits)
+        for name, _ in fs.names("pid")
+        if name.startswith(SPARE)
+        and name.endswith(SUFFIX)
+        and is_number(digits := name[len(SPARE) : -len(SUFFIX)])
+    ]
 
 
 class Spares:
-    """The spares of one queue, for its one resident writer: former messages, former envelopes."""
+    """The spares of one queue, for its one resident writer."""
 
-    def __init__(self, fs: Fs) -> None:
+    def __init__(self, fs: Fs, clock: Clock, layout: Layout) -> None:
         self._fs = fs
-        self._messages: list[str] = []
-        self._envelopes: list[str] = []
-        self._seen: list[str] = []
-        self._in_use: set[str] = set()
+        self._clock = clock
+        self._layout = layout
+        self._ready: dict[int, None] = {}
+        self._seen: list[int] = []
+        self._in_use: set[int] = set()
         self._commits = LOOK_EVERY
 
-    def take_message(self) -> File | None:
-        """Open a former message that is safe to write over; None when there is none."""
-        return self._take(self._messages)
+    def take(self) -> Spare | None:
+        """Open a spare that is safe to write over; None when there is none.
 
-    def take_envelope(self) -> File | None:
-        """Open a former envelope, likewise. It keeps its path until the next commit."""
-        file = self._take(self._envelopes)
-        if file is not None:
-            self._in_use.add(file.path)
-        return file
-
-    def _take(self, ready: list[str]) -> File | None:
-        while ready:
-            path = ready.pop()
-            try:
-                fd = self._fs.reuse(path)
-            except OSError:
-                # Removed by hand or by age: it was only a convenience.
-                continue
-            found = self._fs.info_of(fd)
-            return File(path, fd, found.inode, found.size)
+        Its envelope keeps the spare's name until the next commit but one at the latest.
+        """
+        while self._ready:
+            number, _ = self._ready.popitem()
+            for path in (self._layout.mess(number), _cold(number)):
+                try:
+                    fd = self._fs.reuse(path)
+                except OSError:
+                    continue
+                found = self._fs.info_of(fd)
+                if found.inode == number and (path == _cold(number) or self._is_ours(found)):
+                    self._in_use.add(number)
+                    return Spare(number, fd, found.size, path, spare_envelope(number))
+                self._fs.close(fd)
+            self._remove(number)
         return None
+
+    def _is_ours(self, mess: FileInfo | None) -> bool:
+        """Tell whether the file in mess/ is there and too young for the sweep."""
+        return mess is not None and mess.newest > self._clock.now() - IDLE_S_MAX
+
+    def named(self, number: int) -> None:
+        """Note that the envelope of a spare that was taken has its own name now, or is gone."""
+        self._in_use.discard(number)
+
+    def forget(self, number: int) -> None:
+        """Note that a new file has this inode number: the spare of that number is gone."""
+        self._ready.pop(number, None)
+        if number in self._seen:
+            self._seen.remove(number)
 
     def look(self) -> None:
         """See which spares there are, if few are left; call before a sync."""
         self._commits += 1
-        # The commit that begins gives all of these their names in todo, or removes them.
-        in_use, self._in_use = self._in_use, set()
-        if self._seen or min(len(self._messages), len(self._envelopes)) >= FEW:
+        if self._seen or len(self._ready) >= FEW:
             return
-        if self._commits < LOOK_EVERY and self._messages:
+        if self._commits < LOOK_EVERY and self._ready:
             return
         self._commits = 0
-        known = {*self._messages, *self._envelopes, *in_use}
+        known = self._in_use.union(self._ready)
         try:
-            found = [path for path in self._all() if path not in known]
+            found = [number for number in spare_numbers(self._fs) if number not in known]
         except OSError:
             # Only a convenience: the messages that wait for this sync come first.
             return
         room = max(0, SPARES_MAX - len(known))
-        self._remove(found[room:])
+        for number in found[room:]:
+            self._remove(number)
         self._seen = found[:room]
 
     def synced(self) -> None:
         """A sync that began after `look` has succeeded: what was seen may be used."""
-        for path in self._seen:
-            (self._envelopes if path.endswith(".todo") else self._messages).append(path)
+        self._ready.update(dict.fromkeys(self._seen))
         self._seen = []
 
     def blank(self) -> None:
-        """Empty all of them: nothing was queued for a while, and they hold what came last."""
-        full = [path for path in self._all() if (f := self._fs.info(path)) is not None and f.size]
+        """Empty all of them and clear mess/: nothing was queued for a while.
+
+        Raises: OSError: not all of it could be done now.
+        """
+        numbers = [n for n in spare_numbers(self._fs) if n not in self._in_use]
+        full = [n for n in numbers if self._is_ours(self._fs.info(self._layout.mess(n)))]
         if full:
             # As for writing: not before their old names are gone for good.
             self._fs.sync()
-        for path in full:
-            fd = self._fs.reuse(path)
-            try:
-                self._fs.truncate(fd, 0)
-            finally:
-                self._fs.close(fd)
+        for number in full:
+            self._fs.rename(self._layout.mess(number), _cold(number))
+            self._empty(_cold(number))
+            self._empty(spare_envelope(number))
 
-    def _all(self) -> list[str]:
-        return [f"pid/{name}" for name, _ in self._fs.names("pid") if name.startswith(SPARE)]
+    def _empty(self, path: str) -> None:
+        fd = self._fs.reuse(path)
+        try:
+            self._fs.truncate(fd, 0)
+        finally:
+            self._fs.close(fd)
 
-    def _remove(self, paths: list[str]) -> None:
-        for path in paths:
+    def _remove(self, number: int) -> None:
+        mess = self._layout.mess(number)
+        try:
+            paths = [mess] if self._is_ours(self._fs.info(mess)) else []
+        except OSError:
+            return
+        # The envelope last: it is what tells that the other one is a spare.
+        for path in (*paths, _cold(number), spare_envelope(number)):
             try:
                 self._fs.unlink(path)
-            except OSError:
+            except FileNotFoundError:
                 continue
+            except OSError:
+                return

@@ -42,10 +42,9 @@ class QueueService:
 
     def __init__(self, home: str, accounts: Accounts) -> None:
         fs = RealFs(f"{home}/queue")
-        self._spares = Spares(fs)
-        writer = QueueWriter(
-            fs, REAL_CLOCK, find_layout(fs), unique=os.getpid(), spares=self._spares
-        )
+        layout = find_layout(fs)
+        self._spares = Spares(fs, REAL_CLOCK, layout)
+        writer = QueueWriter(fs, REAL_CLOCK, layout, unique=os.getpid(), spares=self._spares)
         for number in writer.recover():
             complain("qmail-queue", f"removed the envelope of message {number}, which is gone")
         self._home = home
