@@ -14,6 +14,7 @@ from qmail.edge.accounts import Account, become
 PR_SET_PDEATHSIG: Final = 1
 RESTART_S_MIN: Final = 0.1
 RESTART_S_MAX: Final = 10.0
+_FD_END: Final = 1 << 20
 HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD)
 STEADY_S: Final = 30.0
 """A child that ran this long is started again at once."""
@@ -74,6 +75,16 @@ def _be_child(program: Program, log_fd: int, parent: int) -> NoReturn:
         os._exit(111)
 
 
+def _keep_only(descriptors: Sequence[int]) -> None:
+    """Close all but 0 to 2 and `descriptors`: who starts us may have left others open."""
+    first = 3
+    for fd in sorted(descriptors):
+        os.closerange(first, fd)
+        os.set_inheritable(fd, True)
+        first = fd + 1
+    os.closerange(first, _FD_END)
+
+
 def _become_program(program: Program, log_fd: int, parent: int) -> None:
     # A session of its own: Ctrl-C reaches qmail-start alone, which stops the rest in order.
     os.setsid()
@@ -81,8 +92,7 @@ def _become_program(program: Program, log_fd: int, parent: int) -> None:
     os.dup2(null, 0)
     os.dup2(log_fd, 1)
     os.dup2(log_fd, 2)
-    for fd in program.descriptors:
-        os.set_inheritable(fd, True)
+    _keep_only(program.descriptors)
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     os.umask(0o077)
     if program.keeps_root:

@@ -1,0 +1,193 @@
+"""How qmail-send queues its bounces (spec/bounces.md 3 and 5)."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qmail.core.dispatch_values import Bounce, Message, Stage
+from qmail.edge.station import Station, listen_door
+from qmail.mail import Envelope
+from qmail.programs.send_bounces import BounceDesk, ended
+from qmail.protocol.doors import FRAME_BYTES_MAX, Receipt, Submission
+from qmail.protocol.netstring import FrameReader
+
+WAIT_S = 20.0
+HEAD = b"Subject: failure notice\n\n"
+KEEP = """#!/bin/sh
+cat >"$KEPT"
+cat <&1 >"$KEPT.envelope"
+exit ${KEEP_EXIT:-0}
+"""
+
+
+class World:
+    """A home with one message, the desk, and what it said of each bounce."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        for name in ("run", "queue/mess/0"):
+            (home / name).mkdir(parents=True)
+        self.station = Station()
+        self.said: list[tuple[int, int | None]] = []
+        self.desk = BounceDesk(self.station, str(home), os.getuid(), self._bounced)
+
+    def _bounced(self, message: Message, qp: int | None) -> None:
+        self.said.append((message.number, qp))
+
+    def bounce(self, number: int, text: bytes | None) -> None:
+        """Have message `number` bounced; None: its file is missing."""
+        if text is not None:
+            (self.home / f"queue/mess/0/{number}").write_bytes(text)
+        message = Message(number, b"joe@a.ex", None, Stage.ENDING)
+        envelope = Envelope(b"", (b"joe@a.ex",))
+        self.desk.submit(Bounce(message, envelope, HEAD, b"0/%d" % number))
+
+    def settle(self) -> None:
+        """Serve until the fate of every bounce is known."""
+        while self.desk.is_busy:
+            assert self.station.turn(WAIT_S)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.delenv("QMAILQUEUE", raising=False)
+    made = World(tmp_path)
+    yield made
+    made.station.close()
+
+
+def take(sock: socket.socket, count: int) -> list[Submission]:
+    sock.settimeout(WAIT_S)
+    reader, found = FrameReader(FRAME_BYTES_MAX), list[Submission]()
+    while len(found) < count:
+        data = sock.recv(1 << 20)
+        assert data
+        found += map(Submission.unpack, reader.feed(data))
+    return found
+
+
+def test_a_small_bounce_crosses_in_one_frame_head_first(world: World) -> None:
+    with listen_door(str(world.home), "queue") as door:
+        world.bounce(7, b"Received: x\n\nbody\n")
+        queue, _ = door.accept()
+        (frame,) = take(queue, 1)
+        assert frame.data == HEAD + b"Received: x\n\nbody\n"
+        assert frame.envelope == b"F\0Tjoe@a.ex\0\0"
+        assert world.desk.is_busy
+        queue.sendall(Receipt(frame.tag, 0, 4711).pack())
+        world.settle()
+        queue.close()
+    assert world.said == [(7, 4711)]
+
+
+def test_oddities_1_a_bounce_always_ends_with_a_line_feed(world: World) -> None:
+    with listen_door(str(world.home), "queue") as door:
+        world.bounce(7, b"no line feed")
+        queue, _ = door.accept()
+        assert take(queue, 1)[0].data == HEAD + b"no line feed\n"
+        queue.close()
+    assert (ended(b""), ended(b"x"), ended(b"x\n")) == (b"\n", b"x\n", b"x\n")
+
+
+def test_bounces_5_a_refused_bounce_is_told_of(world: World) -> None:
+    with listen_door(str(world.home), "queue") as door:
+        world.bounce(7, b"x\n")
+        world.bounce(8, b"y\n")
+        queue, _ = door.accept()
+        first, second = take(queue, 2)
+        queue.sendall(Receipt(second.tag, 53, 0, b"disk full").pack())
+        queue.sendall(Receipt(first.tag, 0, 12).pack())
+        world.settle()
+        queue.close()
+    assert world.said == [(8, None), (7, 12)]
+
+
+def test_bounces_5_without_qmail_queue_it_is_tried_later(world: World) -> None:
+    world.bounce(7, b"x\n")
+    assert world.said == [(7, None)]
+    assert not world.desk.is_busy
+
+
+def test_bounces_5_when_qmail_queue_goes_what_it_had_is_tried_later(world: World) -> None:
+    with listen_door(str(world.home), "queue") as door:
+        world.bounce(7, b"x\n")
+        world.bounce(8, b"x\n")
+        door.accept()[0].close()
+        world.settle()
+    assert sorted(world.said) == [(7, None), (8, None)]
+
+
+def test_a_receipt_for_nothing_is_nothing(world: World) -> None:
+    with listen_door(str(world.home), "queue") as door:
+        world.bounce(7, b"x\n")
+        queue, _ = door.accept()
+        (frame,) = take(queue, 1)
+        queue.sendall(Receipt(frame.tag + 1, 0, 1).pack() + Receipt(frame.tag, 0, 2).pack())
+        world.settle()
+        queue.close()
+    assert world.said == [(7, 2)]
+
+
+@pytest.mark.parametrize("size", [65536, 300_000])
+def test_a_long_bounce_is_streamed_by_a_child(world: World, size: int) -> None:
+    text = b"x" * size
+    with listen_door(str(world.home), "queue") as door:
+        world.bounce(7, text)
+        queue, _ = door.accept()
+        frames: list[Submission] = []
+        reader = FrameReader(FRAME_BYTES_MAX)
+        queue.settimeout(WAIT_S)
+        while not frames or frames[-1].kind != b"E":
+            frames += map(Submission.unpack, reader.feed(queue.recv(1 << 20)))
+        assert b"".join(frame.data for frame in frames) == HEAD + text + b"\n"
+        assert frames[-1].envelope == b"F\0Tjoe@a.ex\0\0"
+        queue.sendall(Receipt(frames[-1].tag, 0, 99).pack())
+        world.settle()
+        queue.close()
+    assert world.said == [(7, 99)]
+
+
+def test_bounces_5_an_unreadable_message_is_tried_later(world: World) -> None:
+    with listen_door(str(world.home), "queue"):
+        world.bounce(7, None)
+        world.settle()
+    assert world.said == [(7, None)]
+
+
+@pytest.mark.parametrize(("code", "is_queued"), [("0", True), ("31", False), ("53", False)])
+def test_bounces_5_qmailqueue_applies_to_bounces(
+    world: World, monkeypatch: pytest.MonkeyPatch, code: str, is_queued: bool
+) -> None:
+    program = world.home / "keep"
+    program.write_text(KEEP)
+    program.chmod(0o755)
+    kept = world.home / "kept"
+    for name, value in (("QMAILQUEUE", program), ("KEPT", kept), ("KEEP_EXIT", code)):
+        monkeypatch.setenv(name, str(value))
+    for number in range(7, 13):
+        world.bounce(number, b"x\n")
+    world.settle()
+    assert sorted(number for number, _ in world.said) == list(range(7, 13))
+    assert {qp is not None for _, qp in world.said} == {is_queued}
+    assert kept.read_bytes() == HEAD + b"x\n"
+    assert Path(f"{kept}.envelope").read_bytes() == b"F\0Tjoe@a.ex\0\0"
+
+
+def test_a_child_holds_nothing_of_qmail_send(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock and its doors are free as soon as qmail-send is gone."""
+    program = world.home / "list"
+    program.write_text(
+        '#!/bin/sh\nls -l /proc/$PPID/fd >"$KEPT"\ncat >/dev/null\ncat <&1 >/dev/null\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("QMAILQUEUE", str(program))
+    monkeypatch.setenv("KEPT", str(world.home / "kept"))
+    with open(world.home / "sendmutex", "wb"):
+        world.bounce(7, b"x\n")
+        world.settle()
+    text = (world.home / "kept").read_text()
+    assert "sendmutex" not in text
+    assert "eventpoll" not in text
