@@ -32,6 +32,14 @@ class Orders:
         self.new.append(text)
         self._waiting.append(Order(text, done, arrival))
 
+    def take_new(self) -> list[bytes]:
+        """Return what is to be sent, and forget it: whoever sends may find qmail-clean gone.
+
+        What is then given again from within is new again.
+        """
+        new, self.new = self.new, []
+        return new
+
     def answered(self, answers: bytes) -> bool:
         """Take answers, one byte each. Returns: False when there were more than orders."""
         for answer in answers:

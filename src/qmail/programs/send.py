@@ -249,8 +249,7 @@ class SendService:
                 self._spawners[channel].send(frames)
                 frames.clear()
         if self._clean.is_up and ending.orders.new:
-            self._clean.send([pack(order) for order in ending.orders.new])
-            ending.orders.new.clear()
+            self._clean.send([pack(order) for order in ending.orders.take_new()])
         for bounce in ending.bounces:
             self._bounces.submit(bounce)
         ending.bounces.clear()
