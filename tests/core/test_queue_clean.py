@@ -58,6 +58,16 @@ def test_done_unlinks_where_spares_cannot_be_made(fs: FailingFs, tmp_path: Path)
     assert files_of(tmp_path) == {LAYOUT.intd(7)}
 
 
+@pytest.mark.parametrize("size", [10, SPARE_BYTES_MAX + 1])
+def test_done_for_the_second_time_leaves_a_new_message_of_that_number_alone(
+    fs: FailingFs, tmp_path: Path, size: int
+) -> None:
+    (tmp_path / LAYOUT.todo(7)).unlink()
+    (tmp_path / LAYOUT.mess(7)).write_bytes(b"x" * size)
+    assert clean(fs, LAYOUT, b"done/7") == DONE
+    assert LAYOUT.mess(7) in files_of(tmp_path)
+
+
 @pytest.mark.parametrize("order", [b"foop/7", b"todo/7", b"done/7"])
 def test_queue_10_what_is_gone_already_is_no_trouble(
     fs: FailingFs, tmp_path: Path, order: bytes

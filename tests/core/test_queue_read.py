@@ -12,7 +12,7 @@ from qmail.core.queue_engine import Act, Arrival, DamagedError, EngineError, Tic
 from qmail.core.queue_read import DiskQueue
 from qmail.mail import Channel
 
-TODO = b"u5\0p77\0Fjoe@a.ex\0Tann@b.ex\0Tbob@c.ex\0"
+ENTRY = b"u5\0p77\0Fjoe@a.ex\0Tann@b.ex\0Tbob@c.ex\0"
 LISTS = {Channel.LOCAL: [b"ann@b.ex"], Channel.REMOTE: [b"bob@c.ex", b"cyd@d.ex"]}
 LOCAL, REMOTE = Ticket(7, Channel.LOCAL), Ticket(7, Channel.REMOTE)
 INFO, LOCAL_FILE, REMOTE_FILE = "info/1/7", "local/1/7", "remote/1/7"
@@ -40,7 +40,7 @@ def put(folder: Path, path: str, data: bytes, mtime: float = START) -> None:
     os.utime(folder / path, (mtime, mtime))
 
 
-def arrive(folder: Path, number: int = 7, todo: bytes = TODO) -> None:
+def arrive(folder: Path, number: int = 7, todo: bytes = ENTRY) -> None:
     put(folder, LAYOUT.mess(number), b"message")
     put(folder, LAYOUT.todo(number), todo, START - 50)
 
@@ -66,14 +66,14 @@ def test_queue_2_a_todo_entry_is_read_whole(queue: DiskQueue, tmp_path: Path) ->
 
 def test_an_entry_or_a_message_that_is_gone_is_no_arrival(queue: DiskQueue, tmp_path: Path) -> None:
     assert queue.arrival(7) is None
-    put(tmp_path, "todo/7", TODO)
+    put(tmp_path, "todo/7", ENTRY)
     assert queue.arrival(7) is None
     assert queue.notes == []
 
 
 @pytest.mark.parametrize(
     "records",
-    [b"", b"\0", b"u5\0", b"u5\0p7\0", TODO[:-1], b"p77\0u5\0Fx\0", TODO + b"Xa\0", TODO + b"\0",
+    [b"", b"\0", b"u5\0", b"u5\0p7\0", ENTRY[:-1], b"p77\0u5\0Fx\0", ENTRY + b"Xa\0", ENTRY + b"\0",
      b"ux\0p7\0Fa\0", b"u\0p\0Fa\0", b"u1\0p7\0Ta\0"],
 )  # fmt: skip
 def test_oddities_6_a_malformed_entry_is_told_of_once_and_left_alone(
@@ -319,7 +319,7 @@ def test_queue_7_7_the_sweep_finds_what_was_never_accepted_after_36_hours(
 ) -> None:
     put(tmp_path, "mess/1/7", b"", START - 10**6)
     put(tmp_path, "mess/2/8", b"")
-    put(tmp_path, "todo/8", TODO)
+    put(tmp_path, "todo/8", ENTRY)
     put(tmp_path, "mess/0/9", b"")
     put(tmp_path, "info/0/9", b"F\0")
     born = (tmp_path / "mess/1/7").stat().st_ctime

@@ -74,6 +74,7 @@ def test_queue_5_every_step_is_in_its_order(writer: QueueWriter, fs: FailingFs) 
     writer.commit()
     assert [line for line in fs.log if not line.startswith("write")] == [
         "create pid/42.1700000000.1",
+        f"unlink pid/spare.{number}.todo",
         f"rename {LAYOUT.mess(number)}",
         f"create {LAYOUT.intd(number)}",
         "sync",

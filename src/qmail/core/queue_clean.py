@@ -12,6 +12,7 @@ envelope always goes before the message: what a crash leaves is then a message w
 which the sweep removes after 36 hours.
 """
 
+import contextlib
 from typing import Final
 
 from qmail.core.fs import Fs
@@ -45,14 +46,19 @@ def clean(fs: Fs, layout: Layout, order: bytes) -> bytes:
 
 def _spare(fs: Fs, layout: Layout, number: int) -> bytes:
     mess, todo = layout.mess(number), layout.todo(number)
-    found = fs.info(mess)
-    if found is None or found.size > SPARE_BYTES_MAX:
-        return _unlink(fs, todo, mess)
     try:
-        fs.rename(todo, spare_envelope(number))
+        found = fs.info(mess)
+        if found is not None and found.size <= SPARE_BYTES_MAX:
+            with contextlib.suppress(PermissionError):
+                fs.rename(todo, spare_envelope(number))
+                return DONE
+        fs.unlink(todo)
+    except FileNotFoundError:
+        # Done before: by now mess/N may be a new message that has no envelope yet.
+        return DONE
     except OSError:
-        return _unlink(fs, todo, mess)
-    return DONE
+        return TROUBLE
+    return _unlink(fs, mess)
 
 
 def _unlink(fs: Fs, *paths: str) -> bytes:
