@@ -460,3 +460,23 @@ def test_a_delivery_cannot_be_reported_twice_nor_by_the_other_spawner() -> None:
     world.send.reported(Channel.LOCAL, Report(1, b"K"))
     assert world.turn() == [b"warning: internal error: delivery report out of range"]
     assert world.orders == [b"done/7"]
+
+
+def test_a_message_that_is_found_just_after_it_came_is_left_for_its_notice() -> None:
+    world = World()
+    arrival = world.queued(7, b"a@here.ex", age_s=0)
+    world.send.rescan()
+    world.turn()
+    assert starts(world) == []
+    world.notice(arrival)
+    world.turn()
+    assert len(starts(world)) == 1
+
+
+def test_a_message_that_nobody_tells_of_is_found_a_little_later() -> None:
+    world = World()
+    world.queued(7, b"a@here.ex", age_s=0)
+    world.send.rescan()
+    world.turn()
+    world.pass_time(5)
+    assert len(starts(world)) == 1

@@ -127,3 +127,17 @@ def test_there_are_never_more_than_the_limit(tmp_path: Path) -> None:
     queue.spares.look()
     assert len(spare_numbers(queue.fs)) == SPARES_MAX
     assert len(list((tmp_path / "mess" / "0").iterdir())) == SPARES_MAX
+
+
+def test_a_restored_message_is_never_taken_for_a_spare(tmp_path: Path) -> None:
+    """Its mark came back with it, from a copy that was made while the queue was at work."""
+    queue = Queue(tmp_path)
+    (number,) = queue.numbers
+    path = tmp_path / LAYOUT.mess(number)
+    keep = path.rename(tmp_path / "pid" / "keep")
+    path.write_bytes(b"accepted\n")
+    assert path.stat().st_ino != keep.stat().st_ino
+    queue.spares.blank()
+    queue.make_ready()
+    assert queue.spares.take() is None
+    assert path.read_bytes() == b"accepted\n"

@@ -83,7 +83,7 @@ class Life:
         found = disks.after_power_cut(queue, mail)
         self.owed.update(pending(found.queue))
         look(found, outside)
-        self.boots += 1
+        self.boots += 1000
         self.machine = KillMachine(found, copy_of(outside), self.boots)
         self.power = found.queue.power
 

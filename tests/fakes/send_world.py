@@ -187,10 +187,10 @@ class World:
         number: int,
         *recipients: bytes,
         sender: bytes = b"joe@a.ex",
-        age_s: int = 0,
+        age_s: int = 10,
         qp: int = 9,
     ) -> Arrival:
-        """Put a message into todo; nobody is told."""
+        """Put a message into todo; nobody is told. It is no longer new, unless `age_s` says so."""
         birth = int(START) - age_s
         arrival = Arrival(number, 239, 5, qp, birth, sender, recipients)
         self.engine.todo[number] = arrival

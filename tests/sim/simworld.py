@@ -280,7 +280,12 @@ class SendProgram:
             for payload in FrameReader(1 << 20).feed(b"".join(frames)):
                 job = Job.unpack(payload)
                 path = "mess/" + job.body.decode()
-                text = self._disks.queue.read(path, BODY_BYTES_MAX)
+                try:
+                    text = self._disks.queue.read(path, BODY_BYTES_MAX)
+                except FileNotFoundError:
+                    # Found in todo and then taken back by qmail-queue, because its sync failed.
+                    self.dispatcher.reported(channel, Report(job.delivery, b"Zno message"))
+                    continue
                 self.started[job.delivery] = (mail_number(text), job.recipient)
                 jobs.append((channel, job))
             frames.clear()
@@ -294,9 +299,10 @@ class SendProgram:
 
     def send_bounces(self, queue: QueueProgram) -> None:
         """Hand new bounces to qmail-queue."""
-        bounces = list(self.dispatcher.ending.bounces)
-        self.dispatcher.ending.bounces.clear()
-        for bounce in bounces:
+        bounces = self.dispatcher.ending.bounces
+        while bounces:
+            # One by one: a qmail-queue that is killed by one of them has not had the others.
+            bounce = bounces.pop(0)
             tag = next(self._tags)
             self.asked[tag] = bounce.message
             rest = self._disks.queue.read("mess/" + bounce.body.decode(), BODY_BYTES_MAX)

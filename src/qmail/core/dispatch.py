@@ -29,6 +29,8 @@ from qmail.protocol import doors
 from qmail.protocol.logtext import SAFE
 
 RESCAN_S: Final = 1500
+SETTLING_S: Final = 3
+"""No commit takes as long as this, or the next look finds it."""
 SWEEP_S: Final = 76431
 LONGEST_WAIT_S: Final = 60.0
 KIND_TODO: Final = ord("T")
@@ -53,6 +55,7 @@ class Dispatcher:
         self._scanned: set[tuple[int, int]] = set()
         self._scanned_before: set[tuple[int, int]] = set()
         self._is_rescan_due = False
+        self._is_settling = False
         self._delivery = 0
         self._tail = b""
 
@@ -89,6 +92,10 @@ class Dispatcher:
             self._is_rescan_due = True
             self._turn.later(SYSTEM_FAILURE_S, self._rescan_now)
 
+    def _rescan_settled(self) -> None:
+        self._is_settling = False
+        self.rescan()
+
     def _rescan_now(self) -> None:
         self._is_rescan_due = False
         self.rescan()
@@ -107,7 +114,16 @@ class Dispatcher:
             self._journal.warn(f"unable to scan the queue: {trouble}")
 
     def _found(self, arrival: Arrival) -> None:
-        """Take a message that was found in the queue; a notice of it may still be under way."""
+        """Take a message that was found in the queue; a notice of it may still be under way.
+
+        One that came just now may not be accepted yet, and would be taken back if its sync failed:
+        it is left for its notice, or for another look.
+        """
+        if 0 <= int(self._clock.now()) - arrival.birth < SETTLING_S:
+            if not self._is_settling:
+                self._is_settling = True
+                self._turn.later(SETTLING_S, self._rescan_settled)
+            return
         self._scanned.add((arrival.message, arrival.qp))
         self.arrived(arrival)
 

@@ -143,6 +143,9 @@ class DiskQueue:
         number, layout = arrival.message, self._layout
         now = self._clock.now()
         try:
+            if self._fs.info(layout.mess(number)) is None:
+                # Found in todo, then taken back by qmail-queue because its sync failed.
+                raise EngineError(f"unable to stat {layout.mess(number)}")
             for channel in Channel:
                 path = layout.channel(channel.word, number)
                 self._unlink(path)

@@ -85,16 +85,18 @@ class Spares:
                 except OSError:
                     continue
                 found = self._fs.info_of(fd)
-                if found.inode == number and (path == _cold(number) or self._is_ours(found)):
+                is_cold = path == _cold(number) and found.inode == number
+                if is_cold or self._is_ours(number, found):
                     self._in_use.add(number)
                     return Spare(number, fd, found.size, path, spare_envelope(number))
                 self._fs.close(fd)
             self._remove(number)
         return None
 
-    def _is_ours(self, mess: FileInfo | None) -> bool:
-        """Tell whether the file in mess/ is there and too young for the sweep."""
-        return mess is not None and mess.newest > self._clock.now() - IDLE_S_MAX
+    def _is_ours(self, number: int, mess: FileInfo | None) -> bool:
+        """Tell whether mess/N is a former message, not restored and too young for the sweep."""
+        oldest = self._clock.now() - IDLE_S_MAX
+        return mess is not None and mess.inode == number and mess.newest > oldest
 
     def named(self, number: int) -> None:
         """Note that the envelope of a spare that was taken has its own name now, or is gone."""
@@ -136,7 +138,7 @@ class Spares:
         Raises: OSError: not all of it could be done now.
         """
         numbers = [n for n in spare_numbers(self._fs) if n not in self._in_use]
-        full = [n for n in numbers if self._is_ours(self._fs.info(self._layout.mess(n)))]
+        full = [n for n in numbers if self._is_ours(n, self._fs.info(self._layout.mess(n)))]
         if full:
             # As for writing: not before their old names are gone for good.
             self._fs.sync()
@@ -155,7 +157,7 @@ class Spares:
     def _remove(self, number: int) -> None:
         mess = self._layout.mess(number)
         try:
-            paths = [mess] if self._is_ours(self._fs.info(mess)) else []
+            paths = [mess] if self._is_ours(number, self._fs.info(mess)) else []
         except OSError:
             return
         # The envelope last: it is what tells that the other one is a spare.
