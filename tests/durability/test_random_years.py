@@ -70,7 +70,8 @@ class Life:
         disk.fail_next(write=self.random.random() < 0.5)
 
     def wait(self) -> None:
-        """Minutes or hours pass."""
+        """Minutes or hours pass; no commit takes as long as that."""
+        self.machine.accept_all()
         self.machine.pass_time(self.random.choice((1, 130, 700, 4000, 100_000)))
 
     def cut(self) -> None:

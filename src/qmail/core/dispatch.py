@@ -409,9 +409,11 @@ class Dispatcher:
                 message.number, paragraph(without_prepend(address, self._routes), text)
             )
         except EngineError as trouble:
-            # Never a failure that nobody is told of: the recipient is tried again.
+            # Never a failure that nobody is told of: the recipient is tried again. Whoever reported
+            # it ends the pass.
             self._journal.warn(trouble)
-            lost()
+            job.outstanding -= 1
+            job.left += 1
             return
         self._turn.commit_then(written, lost)
 
