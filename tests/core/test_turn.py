@@ -1,5 +1,7 @@
 """One turn of qmail-send: commit once, then do what waited."""
 
+from functools import partial
+
 from tests.fakes.queue_world import FakeClock
 
 from qmail.core.queue_engine import EngineError
@@ -30,7 +32,7 @@ def test_one_commit_serves_all_that_waits_in_order() -> None:
     turn = Turn(FakeClock(), disk.commit)
     turn.wrote()
     for number in range(3):
-        turn.commit_then(lambda number=number: done.append(number), done.clear)  # type: ignore[misc]
+        turn.commit_then(partial(done.append, number), done.clear)
     turn.settle(print)
     assert (disk.commits, done) == (1, [0, 1, 2])
     turn.settle(print)
@@ -63,7 +65,7 @@ def test_timers_come_in_the_order_of_their_times_and_once() -> None:
     clock, done = FakeClock(), list[int]()
     turn = Turn(clock, Disk().commit)
     for delay_s in (30, 10, 20, 10):
-        turn.later(delay_s, lambda delay_s=delay_s: done.append(delay_s))  # type: ignore[misc]
+        turn.later(delay_s, partial(done.append, delay_s))
     assert turn.wait_s(60) == 10
     assert turn.wait_s(5) == 5
     clock.time += 20

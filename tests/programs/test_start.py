@@ -16,6 +16,16 @@ RESIDENTS = {"qmail-queue", "qmail-clean", "qmail-send", "qmail-lspawn", "qmail-
 POSTMASTER = f"postmaster@{HOST}"
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[Suite]:
+    """One suite that runs, for tests that leave it as it was."""
+    if not others_can_run_the_programs():
+        pytest.skip("the programs lie where only root can read them")
+    with open_folder() as folder, Suite(folder) as made:
+        made.start().wait_for("status: local 0/")
+        yield made
+
+
 @pytest.fixture
 def suite() -> Iterator[Suite]:
     if not others_can_run_the_programs():
@@ -47,28 +57,31 @@ def test_mail_goes_through_all_programs_and_term_stops_them_in_order(suite: Suit
         socket.create_connection(("127.0.0.1", suite.port))
 
 
-def test_a_second_start_on_the_same_home_is_refused(suite: Suite) -> None:
-    suite.start().wait_for("status: local 0/")
+def test_a_second_start_on_the_same_home_is_refused(running: Suite) -> None:
     with Suite.__new__(Suite) as second:
-        second.home, second.bin, second.lines, second._rest = suite.home, suite.bin, [], b""
+        second.home, second.bin, second.lines, second._rest = running.home, running.bin, [], b""
         second.start()
         assert second.ended() == 111
-        assert second.lines == [f"qmail-start: fatal: {suite.home} is running already"]
-    suite.send(POSTMASTER)
-    suite.wait_for("end msg ")
+        assert second.lines == [f"qmail-start: fatal: {running.home} is running already"]
+    running.send(POSTMASTER)
+    running.wait_for("end msg ")
 
 
 @pytest.mark.parametrize("name", ["qmail-clean", "qmail-queue", "qmail-lspawn", "qmail-send"])
-def test_a_program_that_is_killed_comes_back_and_mail_goes_on(suite: Suite, name: str) -> None:
-    suite.start().wait_for("status: local 0/")
-    before = suite.children[name]
+def test_a_program_that_is_killed_comes_back_and_mail_goes_on(running: Suite, name: str) -> None:
+    before, mails = running.children[name], len(running.mailbox)
     with as_owner():
         os.kill(before, signal.SIGKILL)
-    suite.wait_for(f"qmail-start: warning: {name} is gone (killed by signal 9); starting it again")
-    suite.send(POSTMASTER)
-    suite.wait_for("end msg ")
-    assert suite.children[name] != before
-    assert len(suite.mailbox) == 1
+    running.wait_for(f"{name} is gone (killed by signal 9); starting it again")
+    if name == "qmail-send":
+        # What comes just before its start it lets settle, and this test needs no more time.
+        running.wait_for("status: ")
+    running.send(POSTMASTER)
+    running.wait_for("end msg ")
+    assert len(running.mailbox) == mails + 1
+    end = time.monotonic() + WAIT_S
+    while running.children.get(name, before) == before:
+        assert time.monotonic() < end, f"{name} does not come back"
 
 
 def test_what_was_queued_before_a_stop_is_delivered_after_the_next_start(suite: Suite) -> None:
@@ -78,23 +91,25 @@ def test_what_was_queued_before_a_stop_is_delivered_after_the_next_start(suite: 
     suite.wait_for("info msg ")
     assert suite.stop() == 0
     assert suite.mailbox == []
+    for path in (suite.home / "queue/todo").iterdir():
+        os.utime(path, (1, 1))
     suite.control("concurrencylocal", "5\n")
     suite.start().wait_for("status: local 0/5")
     suite.wait_for("end msg ")
     assert len(suite.mailbox) == 1
 
 
-def test_a_failure_comes_back_as_a_bounce(suite: Suite) -> None:
-    suite.start().wait_for("status: local 0/")
+def test_a_failure_comes_back_as_a_bounce(running: Suite) -> None:
+    before = running.mailbox
     with as_owner():
-        (suite.home / "alias/.qmail-nosuch").write_text("|exit 100\n")
+        (running.home / "alias/.qmail-nosuch").write_text("|exit 100\n")
     text = "no line feed at the end " * 6000
     for body in ("short\n", text):
-        suite.send(f"nosuch@{HOST}", sender=POSTMASTER, text=body)
-        suite.wait_for(": failure: ")
-        suite.wait_for("bounce msg ")
-        suite.wait_for("success: did_1+0+0/")
-    short, long = sorted(suite.mailbox, key=len)
+        running.send(f"nosuch@{HOST}", sender=POSTMASTER, text=body)
+        running.wait_for(": failure: ")
+        running.wait_for("bounce msg ")
+        running.wait_for("success: did_1+0+0/")
+    short, long = sorted((m for m in running.mailbox if m not in before), key=len)
     for message in (short, long):
         assert b"\nHi. This is the qmail-send program at me.ex.\n" in message
         assert b"\n<nosuch@me.ex>:\n" in message
@@ -110,7 +125,6 @@ def test_a_failure_comes_back_as_a_bounce(suite: Suite) -> None:
     [
         ("listeners", "smtp 127.0.0.1:25\nsmtp nowhere:25\n", "control/listeners:2: "),
         ("concurrencylocal", "many\n", "control/concurrencylocal:1: "),
-        ("smtproutes", "#\nfar.ex\n", "control/smtproutes:2: no colon"),
         ("databytes", "1k\n", "control/databytes:1: "),
     ],
 )
@@ -148,13 +162,16 @@ def test_options_are_refused(suite: Suite) -> None:
 # --- signals and the logger -----------------------------------------------------------------------
 
 
-def test_hup_has_the_control_files_read_again_and_a_bad_one_is_told_of(suite: Suite) -> None:
-    suite.start().wait_for("status: local 0/")
-    suite.control("locals", "two words\n")
-    suite.signal(signal.SIGHUP)
-    suite.wait_for("alert: unable to reread control/locals: control/locals:1: ")
-    suite.send(POSTMASTER)
-    suite.wait_for("end msg ")
+def test_hup_has_the_control_files_read_again_and_a_bad_one_is_told_of(running: Suite) -> None:
+    before = (running.home / "control/locals").read_text()
+    running.control("locals", "two words\n")
+    try:
+        running.signal(signal.SIGHUP)
+        running.wait_for("alert: unable to reread control/locals: control/locals:1: ")
+    finally:
+        running.control("locals", before)
+    running.send(POSTMASTER)
+    running.wait_for("end msg ")
 
 
 def test_programs_1_the_log_goes_to_the_logger_of_the_command_line(suite: Suite) -> None:
