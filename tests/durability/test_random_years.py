@@ -14,7 +14,7 @@ from tests.sim.simworld import Disks, Key, Mail, Outside, copy_of
 from tests.sim.survey import check_owed, check_rest, look, pending
 
 PEOPLE = (b"anne@here", b"bert@here", b"late@here", b"nobody@here", b"dora@far", b"late@far")
-LIVES = 60
+LIVES = 100
 MOVES = 80
 
 

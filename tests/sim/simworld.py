@@ -41,7 +41,7 @@ POLICY = Policy(
     lifetime_s=604800,
     limits={Channel.LOCAL: 10, Channel.REMOTE: 20},
 )
-WAITS_S = (0, 130, 700, 1600, 90000, 90000, 90000)
+WAITS_S = (0, 130, 700, 1600, *[90000] * 5)
 """How a quiet machine's time passes: retries, rescans and, in the end, sweeps."""
 TURNS_MAX = 300
 BODY_BYTES_MAX = 1 << 20
@@ -419,13 +419,12 @@ class Machine:
         for wait_s in WAITS_S:
             self.pass_time(wait_s)
             self.work()
-            if not any(path[:4] != "pid/" for path in self.disks.queue.files()):
-                break
-        self.who = "queue"
-        for _ in range(2):
-            # The first may be told of a sync that failed for another program.
+            self.who = "queue"
+            # It may be told of a sync that failed for another program; the next one is better.
             with contextlib.suppress(OSError):
                 self.queue.spares.blank()
+            if not any(path[:4] != "pid/" for path in self.disks.queue.files()):
+                break
         self.who = "clean"
         clean_pid(self.disks.queue, self.disks.queue.clock.now() + OSSIFIED_S)
 
