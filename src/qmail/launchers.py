@@ -44,7 +44,14 @@ _SCRIPT: Final = """\
 import sys
 sys.path += {folders!r}
 from {module} import main
-sys.exit(main(sys.argv[1:]))
+try:
+    code = main(sys.argv[1:])
+except Exception:
+    # Anything unforeseen is temporary: Python's own exit code, 1, would bounce mail.
+    import traceback
+    traceback.print_exc()
+    code = 111
+sys.exit(code)
 """
 
 

@@ -1,12 +1,18 @@
 """Orders to qmail-clean: each is answered once, and none is lost with the connection."""
 
+from functools import partial
+
 from qmail.core.orders import Orders
+
+
+def hear(heard: list[tuple[str, bool]], name: str, is_gone: bool) -> None:
+    heard.append((name, is_gone))
 
 
 def test_answers_belong_to_the_orders_in_their_order() -> None:
     orders, heard = Orders(), list[tuple[str, bool]]()
     for name in ("a", "b", "c"):
-        orders.give(name.encode(), lambda is_gone, name=name: heard.append((name, is_gone)))  # type: ignore[misc]
+        orders.give(name.encode(), partial(hear, heard, name))
     assert orders.take_new() == [b"a", b"b", b"c"]
     assert orders.answered(b"+!")
     assert heard == [("a", True), ("b", False)]

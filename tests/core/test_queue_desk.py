@@ -54,11 +54,10 @@ def answers(caller: Caller) -> list[tuple[int, int]]:
     return [(receipt.tag, receipt.code) for receipt in map(Receipt.unpack, payloads)]
 
 
-def test_a_message_in_one_frame_is_answered_after_two_commits_and_told_of(
+def test_a_message_in_one_frame_is_answered_after_its_commit_and_told_of(
     desk: Desk, caller: Caller
 ) -> None:
     give(desk, caller, Submission(b"M", 3, ENVELOPE, b"text\n"))
-    assert desk.commit() == []
     assert answers(caller) == []
     (notice,) = desk.commit()
     assert answers(caller) == [(3, 0)]
@@ -70,7 +69,6 @@ def test_a_message_in_one_frame_is_answered_after_two_commits_and_told_of(
 def test_a_long_message_comes_in_parts(desk: Desk, caller: Caller, tmp_path: Path) -> None:
     give(desk, caller, Submission(b"O", 1), Submission(b"C", 1, data=b"a\n"))
     give(desk, caller, Submission(b"C", 1, data=b"b\n"), Submission(b"E", 1, envelope=ENVELOPE))
-    desk.commit()
     (notice,) = desk.commit()
     assert answers(caller) == [(1, 0)]
     mess = (tmp_path / LAYOUT.mess(notice.message)).read_bytes()
@@ -82,7 +80,6 @@ def test_messages_of_one_caller_may_interleave(desk: Desk, caller: Caller, tmp_p
     give(desk, caller, Submission(b"O", 1), Submission(b"O", 2))
     give(desk, caller, Submission(b"C", 2, data=b"two"), Submission(b"C", 1, data=b"one"))
     give(desk, caller, Submission(b"E", 2, ENVELOPE), Submission(b"E", 1, ENVELOPE))
-    desk.commit()
     texts = [(tmp_path / LAYOUT.mess(n.message)).read_bytes()[-3:] for n in desk.commit()]
     assert texts == [b"two", b"one"]
     assert answers(caller) == [(2, 0), (1, 0)]
@@ -102,7 +99,6 @@ def test_what_a_caller_that_hangs_up_did_not_finish_is_not_queued(
 ) -> None:
     give(desk, caller, Submission(b"O", 1), Submission(b"M", 2, ENVELOPE, b"whole\n"))
     desk.leave(caller)
-    desk.commit()
     assert len(desk.commit()) == 1
     assert len(files_of(tmp_path)) == 2
 
@@ -111,7 +107,6 @@ def test_a_caller_is_known_by_its_pid_for_its_first_message_and_by_numbers_then(
     desk: Desk, caller: Caller
 ) -> None:
     give(desk, caller, *(Submission(b"M", tag, ENVELOPE, b"") for tag in range(3)))
-    desk.commit()
     assert [notice.qp for notice in desk.commit()] == [77, 1001, 1002]
 
 
@@ -119,7 +114,6 @@ def test_a_long_envelope_is_not_repeated_in_the_notice(desk: Desk, caller: Calle
     many = Envelope(b"", tuple(b"user%d@far.ex" % n for n in range(1000))).pack()
     assert len(many) > NOTICE_ENVELOPE_MAX
     give(desk, caller, Submission(b"M", 1, many, b""))
-    desk.commit()
     assert [notice.envelope for notice in desk.commit()] == [b""]
 
 
@@ -161,7 +155,6 @@ def test_a_full_disk_is_answered_and_the_next_message_is_taken(
     give(desk, caller, Submission(b"M", 1, ENVELOPE, b""))
     fs.allow("create")
     give(desk, caller, Submission(b"M", 2, ENVELOPE, b""))
-    desk.commit()
     desk.commit()
     assert answers(caller) == [(1, QueueExit.NO_PID), (2, 0)]
 

@@ -408,6 +408,13 @@ class SimFs:
             raise _error(errno.EFBIG, path)
         return bytes(data)
 
+    def parts(self, path: str) -> Iterator[bytes]:
+        """Yield the file in parts."""
+        self.power.check()
+        data = bytes(self._find(path).data)
+        for start in range(0, len(data), 64):
+            yield data[start : start + 64]
+
     def info(self, path: str) -> FileInfo | None:
         """Describe a file; None when there is none of that name."""
         self.power.check()

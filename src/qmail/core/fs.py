@@ -8,7 +8,9 @@ import ctypes
 import os
 import stat
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
+
+PART_BYTES: Final = 262144
 
 
 class FileInfo(NamedTuple):
@@ -95,6 +97,10 @@ class Fs(Protocol):
 
         Raises: OSError (EFBIG): longer than `bytes_max`.
         """
+        ...
+
+    def parts(self, path: str) -> Iterator[bytes]:
+        """Yield a file of any length in parts."""
         ...
 
     def info(self, path: str) -> FileInfo | None:
@@ -204,6 +210,15 @@ class RealFs:
         if len(data) > bytes_max:
             raise OSError(27, f"{path} is longer than {bytes_max} bytes")
         return data
+
+    def parts(self, path: str) -> Iterator[bytes]:
+        """Yield a file of any length in parts."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self._root)
+        try:
+            while part := os.read(fd, PART_BYTES):
+                yield part
+        finally:
+            os.close(fd)
 
     def info(self, path: str) -> FileInfo | None:
         """Describe a file; None when there is none of that name."""

@@ -16,6 +16,8 @@ from qmail.core.queue_layout import (
 )
 from qmail.core.queue_sweep import Action, Files, action_for
 from qmail.core.schedule import Schedule
+from qmail.core.seal import is_whole, qp_of
+from qmail.core.spares import SPENT
 from qmail.mail import Channel
 
 EVERY_FILE: Final = Files(mess=True, todo=True, info=True, local=True, remote=True, bounce=True)
@@ -130,13 +132,22 @@ class DiskQueue:
         except OSError as trouble:
             self.notes.append(f"warning: unable to open {path}: {trouble.strerror}")
             return None
-        try:
-            return _parse_todo(message, mess.size, int(todo.mtime), records)
-        except ValueError:
-            if message not in self._damaged:
-                self._damaged.add(message)
-                self.notes.append(f"alert: unknown record type in {path}: left alone")
+        if records.startswith(SPENT):
+            # The envelope of a finished message, whose old name came back with the power.
             return None
+        try:
+            found = _parse_todo(message, mess.size, int(todo.mtime), records)
+            if is_whole(self._fs, self._layout.mess(message), records):
+                return found
+            trouble_text = f"warning: {path} is torn: it was never accepted, or the disk is bad"
+        except ValueError:
+            trouble_text = f"alert: unknown record type in {path}: left alone"
+        except OSError as trouble:
+            trouble_text = f"warning: unable to read message {message}: {trouble.strerror}"
+        if message not in self._damaged:
+            self._damaged.add(message)
+            self.notes.append(trouble_text)
+        return None
 
     def keep(self, arrival: Arrival, lists: Mapping[Channel, Sequence[bytes]]) -> None:
         """Write info, local and remote for a message that is in todo."""
@@ -309,4 +320,4 @@ def _parse_todo(number: int, size: int, birth: int, records: bytes) -> Arrival:
     if wrong or any(recipient[:1] != b"T" for recipient in recipients):
         raise ValueError("unknown record")
     addresses = tuple(recipient[1:] for recipient in recipients)
-    return Arrival(number, size, int(uid[1:]), int(qp[1:]), birth, sender[1:], addresses)
+    return Arrival(number, size, int(uid[1:]), qp_of(qp), birth, sender[1:], addresses)

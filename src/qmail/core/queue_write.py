@@ -1,18 +1,16 @@
 """New messages into the queue, states S1 to S4, by group commit (spec/queue.md 3 and 4).
 
-The original syncs the files and not the folders, so that a power cut just after exit 0 can lose an
-accepted message. Here a message is accepted in two rounds that all waiting messages share:
-
-    round 1: mess/N and the envelope are written   sync   then the envelope becomes todo/N
-    round 2: the name todo/N exists                sync   then the message is accepted
-
-One sync is the first round of the messages that came during the last one and the second round of
-those before. todo/N appears only after all of mess/N is on disk: no half message is ever seen.
+The original syncs the files and not the folders, so that a power cut just after exit 0 can lose
+an accepted message. Here all messages that wait are made durable together: their envelopes get
+their names in todo, one sync puts bytes and names on disk, and then all of them are accepted. What
+a power cut leaves of a commit in its middle shows by its seal (core/seal.py) and is set aside at
+start.
 
 A new message is written into the files of a finished one where there are any (core/spares.py).
 """
 
 import contextlib
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -21,7 +19,8 @@ from typing import Final
 from qmail.core.clock import Clock
 from qmail.core.dates import mail_date
 from qmail.core.fs import Fs
-from qmail.core.queue_layout import Layout, numbered, numbered_split
+from qmail.core.queue_layout import ENVELOPE_BYTES_MAX, Layout, numbered, numbered_split
+from qmail.core.seal import is_whole, sealed
 from qmail.core.spares import Spare, Spares, spare_envelope
 from qmail.mail import BadEnvelopeError, Envelope
 from qmail.protocol.exits import QueueExit
@@ -57,6 +56,7 @@ class Draft:
     qp: int
     birth: int
     size: int = 0
+    crc: int = 0
     unwritten: bytes = b""
     syncs_failed: int = 0
     """How many syncs had failed when it was begun."""
@@ -89,7 +89,6 @@ class QueueWriter:
         self._unique = unique
         self._sequence = 0
         self._written: list[Draft] = []
-        self._named: list[Draft] = []
         self._foreign: set[int] = set()
         self._spares = spares
         self._syncs_failed = 0
@@ -97,7 +96,7 @@ class QueueWriter:
     @property
     def has_work(self) -> bool:
         """True while a message waits for a commit."""
-        return bool(self._written or self._named)
+        return bool(self._written)
 
     def recover(self) -> list[int]:
         """Make the folders safe for new numbers; call before the first message.
@@ -107,6 +106,7 @@ class QueueWriter:
         without a message, left where the power failed while a finished message was removed.
         """
         mess = self.learn_foreign()
+        self._set_torn_aside()
         removed = []
         for folder in ("intd", "todo"):
             for number in numbered(self._fs, folder):
@@ -117,6 +117,17 @@ class QueueWriter:
                     self._fs.unlink(f"{folder}/{number}")
                     removed.append(number)
         return removed
+
+    def _set_torn_aside(self) -> None:
+        """Make S3 of what has a name in todo and is not whole: it was never accepted.
+
+        The sweep removes it after 36 hours.
+        """
+        for number in numbered(self._fs, "todo"):
+            with contextlib.suppress(FileNotFoundError):
+                records = self._fs.read(self._layout.todo(number), ENVELOPE_BYTES_MAX)
+                if not is_whole(self._fs, self._layout.mess(number), records):
+                    self._fs.rename(self._layout.todo(number), self._layout.intd(number))
 
     def learn_foreign(self) -> set[int]:
         """Find the messages whose inode is not their number: restored from a backup.
@@ -191,9 +202,10 @@ class QueueWriter:
             self.give_up(draft)
             raise QueueError(QueueExit.WRITE_ERROR, f"mess: {trouble}") from trouble
         draft.size += len(data)
+        draft.crc = zlib.crc32(data, draft.crc)
 
     def finish(self, draft: Draft, packed: bytes) -> None:
-        """Write the envelope: S2 to S3. The message then waits for two commits.
+        """Write the envelope: S2 to S3. The message then waits for a commit.
 
         Raises: QueueError: the draft is removed.
         """
@@ -209,7 +221,8 @@ class QueueWriter:
             raise QueueError(code, str(wrong)) from wrong
         if draft.unwritten:
             self.write(draft, b"")
-        records = b"u%d\0p%d\0" % (draft.uid, draft.qp) + packed[:-1]
+        record = self.qp_record(draft, packed)
+        records = b"u%d\0%b\0%b" % (draft.uid, record, packed[:-1])
         code = QueueExit.WRITE_ERROR
         try:
             if draft.size < draft.old_size:
@@ -226,6 +239,10 @@ class QueueWriter:
         draft.envelope = packed
         draft.state = DraftState.WRITTEN
         self._written.append(draft)
+
+    def qp_record(self, draft: Draft, packed: bytes) -> bytes:
+        """Return the second record of todo/N: it tells a whole message from a torn one."""
+        return sealed(draft.qp, draft.size, draft.crc, packed)
 
     def _open_envelope(self, draft: Draft) -> int:
         if draft.envelope_path:
@@ -257,16 +274,15 @@ class QueueWriter:
         A failed sync is final for its files: they are removed and their senders told, because a
         second sync may claim success for bytes that were dropped.
         """
-        written, named = self._written, self._named
-        self._written, self._named = [], []
         outcome = Round()
+        named = self._name_all(outcome)
         if self._spares:
             self._spares.look()
         try:
             self._fs.sync()
         except OSError as trouble:
             self._syncs_failed += 1
-            for draft in written + named:
+            for draft in named:
                 draft.code, draft.trouble = QueueExit.WRITE_ERROR, f"sync: {trouble}"
                 self._fail(draft, outcome)
             return outcome
@@ -275,6 +291,12 @@ class QueueWriter:
         for draft in named:
             draft.state = DraftState.ENDED
         outcome.accepted = named
+        return outcome
+
+    def _name_all(self, outcome: Round) -> list[Draft]:
+        """Give the envelopes that wait their names in todo. Returns: those where it worked."""
+        written, self._written = self._written, []
+        named = []
         for draft in written:
             try:
                 self._fs.rename(draft.envelope_path, self._layout.todo(draft.number))
@@ -283,10 +305,10 @@ class QueueWriter:
                 self._fail(draft, outcome)
                 continue
             draft.state = DraftState.NAMED
-            self._named.append(draft)
+            named.append(draft)
             if self._spares:
                 self._spares.named(draft.number)
-        return outcome
+        return named
 
     def _fail(self, draft: Draft, outcome: Round) -> None:
         self.give_up(draft)

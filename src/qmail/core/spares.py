@@ -5,10 +5,12 @@ journal it also avoids inodes that were freed in the last minutes, one by one. S
 renames the envelope of a finished message, todo/N, to pid/spare.N.todo: mess/N stays, in state S2,
 and the next message is written over both. A quiet queue moves mess/N to pid/spare.N, empty.
 
-Four rules make that safe.
+Five rules make that safe.
 
 - A spare is used only after a sync that came after its rename: before that, a power cut could bring
   the old name back, now with the bytes of another message behind it.
+- Before that sync the former envelope was made unreadable: where the next message is torn in the
+  middle of being written, the old pair can't come back looking whole.
 - The two files stay together, so that nobody else comes to have the name of one in use.
 - A file in mess/ that was not written for an hour is not touched any more: it is the sweep's, which
   removes what is in S2 after 36 hours, and whose order may be on its way to qmail-clean.
@@ -27,6 +29,8 @@ LOOK_EVERY: Final = 8
 """Commits between two looks into pid/: reading a folder of that size is not free."""
 IDLE_S_MAX: Final = 3600
 SUFFIX: Final = ".todo"
+SPENT: Final = b"x"
+"""First byte of an envelope that says nothing any more."""
 
 
 class Spare(NamedTuple):
@@ -125,7 +129,22 @@ class Spares:
         room = max(0, SPARES_MAX - len(known))
         for number in found[room:]:
             self._remove(number)
-        self._seen = found[:room]
+        self._seen = [number for number in found[:room] if self._spend(number)]
+
+    def _spend(self, number: int) -> bool:
+        """Break the seal of a former envelope, so that no torn write can look like the old message.
+
+        Returns: whether it could be done.
+        """
+        try:
+            fd = self._fs.reuse(spare_envelope(number))
+            try:
+                self._fs.write(fd, SPENT)
+            finally:
+                self._fs.close(fd)
+        except OSError:
+            return False
+        return True
 
     def synced(self) -> None:
         """A sync that began after `look` has succeeded: what was seen may be used."""
