@@ -96,6 +96,12 @@ def test_home_that_does_not_answer_waits() -> None:
     assert answer_for(b"joe", directory).code == LocalExit.HOME_TROUBLE
 
 
+def test_a_persons_home_that_is_roots_may_be_a_disk_that_is_not_mounted() -> None:
+    directory = FakeDirectory()
+    directory.folders[b"/home/joe"] = 0
+    assert answer_for(b"joe", directory).code == LocalExit.HOME_TROUBLE
+
+
 def test_directory_service_down_is_not_no_such_user() -> None:
     directory = FakeDirectory()
     directory.is_down = True

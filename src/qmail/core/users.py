@@ -95,8 +95,8 @@ def _account(directory: Directory, name: bytes) -> Owner | None:
 def _is_user(account: Owner, directory: Directory) -> bool:
     """Say whether `account` gets mail: not root, and its home is its own.
 
-    The home of a person that is not there may be a disk that is not mounted: the mail waits.
-    Accounts of the system often have none: those are not users.
+    The home of a person that is not there, or is root's, may be a disk that is not mounted: the
+    mail waits. Accounts of the system often have none: those are not users.
     """
     if account.uid == 0 or not account.home.startswith(b"/"):
         return False
@@ -104,6 +104,6 @@ def _is_user(account: Owner, directory: Directory) -> bool:
         owner = directory.folder_owner(account.home)
     except OSError as trouble:
         raise LookupTroubleError(LocalExit.HOME_TROUBLE) from trouble
-    if owner is None and PERSON_UID_MIN <= account.uid < NOBODY_UID:
+    if owner in (None, 0) and PERSON_UID_MIN <= account.uid < NOBODY_UID:
         raise LookupTroubleError(LocalExit.HOME_TROUBLE)
     return owner == account.uid
