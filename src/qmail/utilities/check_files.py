@@ -20,7 +20,7 @@ from qmail.utilities.check_report import Report
 
 SHOWN_MAX: Final = 5
 """Of many files with the same fault only so many are named."""
-LIBRARIES: Final = ("uvloop", "dns")
+LIBRARIES: Final = ("uvloop",)
 KINDS: Final = {Kind.FOLDER: stat.S_ISDIR, Kind.FILE: stat.S_ISREG, Kind.PIPE: stat.S_ISFIFO}
 QUEUE_FILE_OWNERS: Final = {
     "pid": "qmailq",
