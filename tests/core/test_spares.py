@@ -83,6 +83,14 @@ def test_a_spare_without_its_message_is_removed(tmp_path: Path) -> None:
     assert spare_numbers(queue.fs) == []
 
 
+def test_a_spare_whose_mark_is_gone_is_somebody_elses_message(tmp_path: Path) -> None:
+    queue = Queue(tmp_path)
+    queue.make_ready()
+    (tmp_path / "pid" / f"spare.{queue.numbers[0]}.todo").unlink()
+    assert queue.spares.take() is None
+    assert len(list((tmp_path / "mess" / "0").iterdir())) == 1
+
+
 def test_a_spare_that_the_sweep_could_meet_is_left_to_the_sweep(tmp_path: Path) -> None:
     queue = Queue(tmp_path)
     queue.make_ready()

@@ -83,6 +83,9 @@ class Spares:
         """
         while self._ready:
             number, _ = self._ready.popitem()
+            if self._fs.info(spare_envelope(number)) is None:
+                # Removed by age, and the number may belong to a message of a lone writer by now.
+                continue
             for path in (self._layout.mess(number), _cold(number)):
                 try:
                     fd = self._fs.reuse(path)
