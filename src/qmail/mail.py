@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, NewType
+from typing import Final
 
 from qmail.envelope import ADDRESS_BYTES_MAX, BadEnvelopeError, Envelope
 
@@ -13,7 +13,6 @@ __all__ = [
     "Channel",
     "Envelope",
     "Letter",
-    "MessageId",
     "Result",
     "deferred",
     "delivered",
@@ -23,9 +22,6 @@ __all__ = [
 SPARE_BYTES_MAX: Final = 65536
 """The queue's files of longer messages are unlinked when they are done; shorter ones are written
 again later, so no program that may keep them open gets them (edge/private_copy.py)."""
-
-MessageId = NewType("MessageId", int)
-"""Number of a queued message; for the queue on disk the inode number of its mess file."""
 
 
 class Channel(IntEnum):

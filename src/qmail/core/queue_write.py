@@ -37,11 +37,9 @@ class QueueError(Exception):
 
 
 class DraftState(Enum):
-    """How far a new message is."""
+    """Whether a new message can still be taken back."""
 
     OPEN = auto()
-    WRITTEN = auto()
-    NAMED = auto()
     ENDED = auto()
 
 
@@ -237,7 +235,6 @@ class QueueWriter:
         self._fs.close(draft.mess_fd)
         draft.mess_fd = -1
         draft.envelope = packed
-        draft.state = DraftState.WRITTEN
         self._written.append(draft)
 
     def qp_record(self, draft: Draft, packed: bytes) -> bytes:
@@ -304,7 +301,6 @@ class QueueWriter:
                 draft.code, draft.trouble = QueueExit.NO_TODO, f"todo: {trouble}"
                 self._fail(draft, outcome)
                 continue
-            draft.state = DraftState.NAMED
             named.append(draft)
             if self._spares:
                 self._spares.named(draft.number)

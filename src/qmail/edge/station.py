@@ -108,7 +108,7 @@ class Station:
 class Door:
     """One connection through an inner door: frames in, frames out, nothing blocks."""
 
-    __slots__ = ("_on_close", "_on_frames", "_out", "_out_bytes", "_reader", "_sock", "_station",
+    __slots__ = ("_on_close", "_on_frames", "_out", "_reader", "_sock", "_station",
                  "fd", "is_open", "peer_pid", "peer_uid")  # fmt: skip
 
     def __init__(
@@ -129,7 +129,6 @@ class Door:
         self._on_frames = on_frames
         self._on_close = on_close
         self._out: list[bytes] = []
-        self._out_bytes = 0
         self.is_open = True
         self.fd = sock.fileno()
         self.peer_pid, self.peer_uid = peer_of(sock)
@@ -138,7 +137,6 @@ class Door:
     def send(self, frame: bytes) -> None:
         """Add a frame to what the next `flush` writes."""
         self._out.append(frame)
-        self._out_bytes += len(frame)
 
     def flush(self) -> None:
         """Write what is waiting, as far as the other side takes it now."""
@@ -154,7 +152,6 @@ class Door:
             return
         rest = data[sent:]
         self._out = [rest] if rest else []
-        self._out_bytes = len(rest)
         self._station.want(self.fd, read=len(rest) < OUT_BYTES_MAX, write=bool(rest))
 
     def _readable(self) -> None:
