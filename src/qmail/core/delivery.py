@@ -9,17 +9,10 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from qmail.core import maildir, mbox
-from qmail.core.delivery_plan import (
-    Plan,
-    StoppedError,
-    disk_trouble,
-    find_owner_files,
-    find_plan,
-    put_off,
-    reason_of,
-)
+from qmail.core.delivery_plan import Plan, disk_trouble, find_owner_files, find_plan
 from qmail.core.dotqmail import Forward, Instruction, Maildir, Mbox, Program, Refuse
 from qmail.core.fs import RealFs
+from qmail.core.home_files import DotqmailFiles, StoppedError, put_off, reason_of
 from qmail.core.local_environment import (
     Facts,
     delivered_to,
@@ -59,11 +52,11 @@ class Hands(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message for one target; the working folder is the target's home, open as `home`."""
+    """One message for one target; the working folder is the target's home, with `files`."""
 
     target: Target
     sender: bytes
-    home: int
+    files: DotqmailFiles
     source: Source
     default_delivery: bytes
     now_s: int
@@ -91,7 +84,7 @@ def show_plan(delivery: Delivery, say: Callable[[bytes], None]) -> Exit:
     """Say what would be done, and do nothing (qmail-local -n)."""
     done = _Done()
     try:
-        plan = find_plan(delivery.home, delivery.target, delivery.default_delivery)
+        plan = find_plan(delivery.files, delivery.target, delivery.default_delivery)
         for instruction in plan.instructions:
             match instruction:
                 case Maildir(path) | Mbox(path):
@@ -139,8 +132,8 @@ class _Attempt:
     def run(self) -> Exit:
         """Do every line, then forward."""
         delivery, done = self._delivery, self._done
-        plan = find_plan(delivery.home, delivery.target, delivery.default_delivery)
-        has_owner, has_verp = find_owner_files(delivery.home, delivery.target)
+        plan = find_plan(delivery.files, delivery.target, delivery.default_delivery)
+        has_owner, has_verp = find_owner_files(delivery.files, delivery.target)
         sender = new_sender(
             delivery.sender, delivery.target, has_owner=has_owner, has_verp=has_verp
         )

@@ -51,27 +51,30 @@ Instruction = Maildir | Mbox | Program | Forward | Refuse
 
 
 def parse(text: bytes, *, forward_only: bool) -> tuple[Instruction, ...]:
-    """Read the lines of a `.qmail` file.
+    """Return what the lines of a `.qmail` file say, as `numbered` does, without their numbers."""
+    return tuple(instruction for _, instruction in numbered(text, forward_only=forward_only))
+
+
+def numbered(text: bytes, *, forward_only: bool) -> Iterator[tuple[int, Instruction]]:
+    """Yield the instructions of a `.qmail` file, each with the number of its line.
 
     `forward_only`: the file's owner-execute bit. Never fails: a line that may not be obeyed becomes
     a `Refuse` at its place, so that what stands before it is still done.
     Source: spec/delivery.md 5.
     """
-    found: list[Instruction] = []
-    for number, raw in enumerate(text.split(b"\n")):
+    for number, raw in enumerate(text.split(b"\n"), 1):
         line = raw.rstrip(b" \t")
         if line == b"+list":
             forward_only = True
         elif not line:
-            if number == 0:
-                found.append(Refuse(b"The first line of the .qmail file is blank. (#4.2.1)\n"))
+            if number == 1:
+                yield number, Refuse(b"The first line of the .qmail file is blank. (#4.2.1)\n")
         elif line[0] not in b"#+":
             instruction = _instruction(line)
             if forward_only and isinstance(instruction, Maildir | Mbox | Program):
                 instruction = Refuse(_NOT_HERE)
             if instruction != _NOTHING:
-                found.append(instruction)
-    return tuple(found)
+                yield number, instruction
 
 
 _NOTHING: Final = Forward(b"")

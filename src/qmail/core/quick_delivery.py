@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from qmail.core.delivery import LOOP
-from qmail.core.delivery_plan import StoppedError, disk_trouble, find_plan, open_home, reason_of
+from qmail.core.delivery_plan import disk_trouble, find_plan, open_home
 from qmail.core.dotqmail import Maildir
 from qmail.core.fs import RealFs
+from qmail.core.home_files import HomeFiles, StoppedError, reason_of
 from qmail.core.local_environment import delivered_to, return_path
 from qmail.core.maildir import Copy, Folder, GroupCommit, NameMaker, prepare, take_back
 from qmail.core.message_source import FIRST_BYTES, FileSource, header_has, rest_of
@@ -156,7 +157,7 @@ class QuickDelivery:
     def _route(self, target: Target) -> _Route | None:
         home = open_home(target.home)
         try:
-            plan = find_plan(home, target, self._default_delivery)
+            plan = find_plan(HomeFiles(home), target, self._default_delivery)
         finally:
             os.close(home)
         paths = [line.path for line in plan.instructions if isinstance(line, Maildir)]

@@ -12,7 +12,8 @@ import time
 from collections.abc import Sequence
 
 from qmail.core.delivery import Delivery, deliver_one, show_plan
-from qmail.core.delivery_plan import StoppedError, open_home
+from qmail.core.delivery_plan import open_home
+from qmail.core.home_files import HomeFiles, StoppedError
 from qmail.core.mbox import LOCK_S_MAX
 from qmail.core.message_source import FileSource
 from qmail.edge.home import home_folder
@@ -53,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     delivery = Delivery(
         target=Target(user, home, local, dash, ext, domain),
         sender=sender,
-        home=folder,
+        files=HomeFiles(folder),
         source=FileSource(0),
         default_delivery=default,
         now_s=int(time.time()),

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from qmail.core.delivery import Delivery, deliver_one
-from qmail.core.delivery_plan import StoppedError, open_home
+from qmail.core.delivery_plan import open_home
+from qmail.core.home_files import HomeFiles, StoppedError
 from qmail.core.mbox import LOCK_S_MAX
 from qmail.core.message_source import FileSource
 from qmail.core.quick_delivery import QuickDelivery
@@ -103,7 +104,7 @@ class LocalWork:
         delivery = Delivery(
             target=target,
             sender=task.sender,
-            home=folder,
+            files=HomeFiles(folder),
             source=FileSource(0),
             default_delivery=self._default_delivery,
             now_s=int(time.time()),

@@ -17,8 +17,8 @@ from qmail.core.controls import (
     load_one,
     settings,
 )
-from qmail.core.delivery_plan import PATRN
 from qmail.core.fs import RealFs
+from qmail.core.home_files import PATRN
 from qmail.core.places import read_split
 from qmail.core.queue_layout import find_layout
 from qmail.core.settings import PROGRAM_CONTROLS, Listener, Route
