@@ -16,6 +16,7 @@ from tests.programs.lspawn_driver import (
     ordinary_accounts,
 )
 
+from qmail.core import local_route
 from qmail.edge.accounts import MissingAccountError, separate_accounts
 from qmail.programs import lspawn
 from qmail.protocol.doors import Job
@@ -113,8 +114,8 @@ NOT_TRIED = [
     (b"", b"joe@example.net", lspawn.BAD_BODY),
     (b"0/" + b"1" * 100, b"joe@example.net", lspawn.BAD_BODY),
     (b"0", b"joe@example.net", lspawn.SUSPICIOUS),
-    (b"0/1", b"joe", lspawn.NO_DOMAIN),
-    (b"0/1", b"j\0e@example.net", lspawn.BAD_ADDRESS),
+    (b"0/1", b"joe", local_route.NO_DOMAIN),
+    (b"0/1", b"j\0e@example.net", local_route.BAD_ADDRESS),
 ]
 
 

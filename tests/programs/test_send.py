@@ -12,9 +12,10 @@ import pytest
 from tests.fakes.homes import BECOME, UID, make_home, open_folder
 
 from qmail.core.controls import ControlError
+from qmail.core.routing import routes_from
 from qmail.core.settings import SendControls
 from qmail.mail import Channel
-from qmail.programs.send import policy_from, routes_from
+from qmail.programs.send import policy_from
 
 CODE: Final = (
     BECOME

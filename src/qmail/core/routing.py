@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from qmail.core.controls import domain_keys, first_match
+from qmail.core.controls import ControlError, domain_keys, first_match
+from qmail.core.settings import SendControls
 from qmail.mail import Channel
 
 
@@ -15,6 +16,18 @@ class Routes:
     virtualdomains: Mapping[bytes, bytes] = field(default_factory=dict)
     percenthack: frozenset[bytes] = frozenset()
     envnoathost: bytes = b"envnoathost"
+
+
+def routes_from(controls: SendControls) -> Routes:
+    """Build what routes recipients. Raises: ControlError: neither locals nor me is there."""
+    if controls.locals is None:
+        raise ControlError("locals", 1, "neither control/locals nor control/me exists")
+    return Routes(
+        controls.locals,
+        controls.virtualdomains,
+        controls.percenthack,
+        controls.envnoathost or b"envnoathost",
+    )
 
 
 def route(address: bytes, routes: Routes) -> tuple[Channel, bytes]:

@@ -22,6 +22,7 @@ from typing import Final
 from qmail.core.delivery import Delivery, deliver_one
 from qmail.core.delivery_plan import open_home
 from qmail.core.home_files import HomeFiles, StoppedError
+from qmail.core.local_route import BAD_ADDRESS, Route, local_route, wrong_with_recipient
 from qmail.core.mbox import LOCK_S_MAX
 from qmail.core.message_source import FileSource
 from qmail.core.quick_delivery import QuickDelivery
@@ -36,8 +37,7 @@ from qmail.edge.station import Door, Listener, Station, inherited_door
 from qmail.edge.task_server import TaskServer
 from qmail.protocol.doors import JOB_FRAME_MAX, Job, Report
 from qmail.protocol.exits import Exit
-from qmail.protocol.local_door import Answer, Owner, Target, Task, pack_task
-from qmail.protocol.local_exits import LOOKUP_CRASHED, LocalExit, local_report
+from qmail.protocol.local_door import Answer, Target, Task, pack_task
 from qmail.protocol.options import asks_for_help
 
 NAME: Final = "qmail-lspawn"
@@ -52,16 +52,10 @@ GARBAGE_THRESHOLD: Final = 20000
 BODY_BYTES_MAX: Final = 100
 _BODY: Final = re.compile(rb"[0-9]+(?:/[0-9]+)*")
 
-TRASH: Final = b"K"
 TOO_MANY: Final = b"ZToo many deliveries at a time. (#4.3.5)\n"
 BAD_BODY: Final = b"DInternal error: that is not the name of a message. (#5.3.5)\n"
-NO_DOMAIN: Final = b"DThe recipient's address has no domain. (#5.1.3)\n"
-BAD_ADDRESS: Final = b"ZAn address contains a NUL byte. (#4.3.5)\n"
 CANNOT_READ: Final = b"ZUnable to open the message. (#4.3.0)\n"
 SUSPICIOUS: Final = b"ZThe message file is not what it should be. (#4.3.5)\n"
-
-Route = tuple[tuple[int, int], bytes] | bytes
-"""Where a recipient's mail goes: account and packed target; or the report that says why not."""
 
 
 class LocalWork:
@@ -217,7 +211,7 @@ class Lspawn:
             if kept is not None and kept[0] > now:
                 self._send_on(serial, job, kept[1])
                 continue
-            wrong = _wrong_with_recipient(job.recipient)
+            wrong = wrong_with_recipient(job.recipient)
             if wrong is None:
                 self._ask(serial, job)
             else:
@@ -251,7 +245,7 @@ class Lspawn:
             self._routes.clear()
         until = time.monotonic() + ANSWER_LIVES_S
         for serial, job in self._asking.pop(local, []):
-            route = _route(answer, job.recipient)
+            route = local_route(answer, job.recipient)
             self._routes[job.recipient] = (until, route)
             self._send_on(serial, job, route)
 
@@ -292,29 +286,6 @@ class Lspawn:
                 if code:
                     how = f"exit code {code}" if code > 0 else f"signal {-code}"
                     complain(NAME, f"warning: {who} {pid} ended by {how}")
-
-
-def _wrong_with_recipient(recipient: bytes) -> bytes | None:
-    if b"@" not in recipient:
-        return NO_DOMAIN
-    if b"\0" in recipient:
-        return BAD_ADDRESS
-    if recipient.rfind(b"@") == 0:
-        return TRASH
-    return None
-
-
-def _route(answer: Answer | None, recipient: bytes) -> Route:
-    if answer is None:
-        return LOOKUP_CRASHED
-    if answer.owner is None:
-        return local_report(answer.code, b"")
-    owner: Owner = answer.owner
-    if owner.uid == 0:
-        return local_report(LocalExit.ROOT, b"")
-    local, _, domain = recipient.rpartition(b"@")
-    target = Target(owner.user, owner.home, local, owner.dash, owner.ext, domain)
-    return (owner.uid, owner.gid), target.pack()
 
 
 def main(argv: Sequence[str]) -> int:

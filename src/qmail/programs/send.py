@@ -24,7 +24,7 @@ from qmail.core.fs import RealFs
 from qmail.core.queue_engine import Act
 from qmail.core.queue_layout import find_layout
 from qmail.core.queue_read import DiskQueue
-from qmail.core.routing import Routes
+from qmail.core.routing import routes_from
 from qmail.core.settings import SendControls
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.edge.caller import CALL_AGAIN_S, Caller, Line
@@ -39,18 +39,6 @@ from qmail.protocol.netstring import FrameError, pack
 TRIGGER_EVERY_S: Final = 1.0
 NOTICE_FRAME_MAX: Final = NOTICE_ENVELOPE_MAX + 256
 HELLO: Final = b"H"
-
-
-def routes_from(controls: SendControls) -> Routes:
-    """Build what routes recipients. Raises: ControlError: neither locals nor me is there."""
-    if controls.locals is None:
-        raise ControlError("locals", 1, "neither control/locals nor control/me exists")
-    return Routes(
-        controls.locals,
-        controls.virtualdomains,
-        controls.percenthack,
-        controls.envnoathost or b"envnoathost",
-    )
 
 
 def policy_from(controls: SendControls) -> Policy:
