@@ -287,3 +287,25 @@ def test_a_home_with_separate_accounts_is_in_order_until_something_is_closed(
     assert f"error: {home}/queue/mess/4/4 does not belong to qmailq" in output
     assert "control/me is closed to the programs" in output
     assert f"error: {open_folder} is closed to the accounts of qmail" in output
+
+
+# --- what other packages find in the home --------------------------------------------------------
+
+
+def test_a_command_that_the_home_has_no_link_to_is_a_warning(check: Check, home: Path) -> None:
+    (home / "bin/qmail-queue").unlink()
+    (home / "bin/sendmail").unlink()
+    code, output = check()
+    assert code == 1
+    assert f"warning: {home}/bin lacks qmail-queue, sendmail: " in output
+
+
+def test_a_command_of_somebody_else_in_the_home_is_noted(
+    check: Check, home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "qmail-scanner").write_text("#!/bin/sh\n")
+    (home / "bin/qmail-queue").unlink()
+    (home / "bin/qmail-queue").symlink_to(tmp_path / "qmail-scanner")
+    code, output = check()
+    assert code == 0
+    assert f"note: {home}/bin has qmail-queue from elsewhere, " in output

@@ -2,7 +2,9 @@
 
 import os
 import pwd
+import shutil
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -323,3 +325,53 @@ def test_root_repairs_owners_but_not_the_home_of_an_ordinary_user(
     make(open_folder / "other")
     assert front.main(["init", "--home", str(open_folder / "other")]) == 111
     assert "belongs to nobody" in capsys.readouterr().err
+
+
+# --- bin: where other packages look for the commands ----------------------------------------------
+
+
+@pytest.fixture
+def commands(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an installation that has two of the commands."""
+    folder = open_folder / "venv"
+    folder.mkdir()
+    for name in ("qmail-queue", "sendmail"):
+        (folder / name).write_text("#!/bin/sh\n")
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    return folder
+
+
+def test_the_home_has_a_link_to_every_command(
+    open_folder: Path, make: Make, commands: Path
+) -> None:
+    home = open_folder / "home"
+    make(home)
+    links = {path.name: os.readlink(path) for path in (home / "bin").iterdir()}
+    assert links == {name: f"{commands}/{name}" for name in ("qmail-queue", "sendmail")}
+
+
+def test_links_that_lead_nowhere_are_made_anew_and_all_others_stay(
+    open_folder: Path, make: Make, commands: Path
+) -> None:
+    home = open_folder / "home"
+    make(home)
+    (home / "bin/qmail-queue").unlink()
+    (home / "bin/qmail-queue").symlink_to("/bin/true")
+    (home / "bin/sendmail").unlink()
+    (home / "bin/sendmail").symlink_to(open_folder / "older/sendmail")
+    said = make(home)
+    assert os.readlink(home / "bin/qmail-queue") == "/bin/true"
+    assert os.readlink(home / "bin/sendmail") == f"{commands}/sendmail"
+    assert said[0] == f"made 1 folders and files in {home}"
+
+
+@pytest.mark.usefixtures("commands")
+def test_a_bin_that_is_a_link_is_its_owners_and_left_alone(open_folder: Path, make: Make) -> None:
+    home, elsewhere = open_folder / "home", open_folder / "elsewhere"
+    make(home)
+    shutil.rmtree(home / "bin")
+    elsewhere.mkdir(0o700)
+    (home / "bin").symlink_to(elsewhere)
+    make(home)
+    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o700
+    assert list(elsewhere.iterdir()) == []

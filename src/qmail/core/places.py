@@ -17,6 +17,8 @@ SPLIT_MAX: Final = 10007
 TCPTO_BYTES: Final = 1024
 """Size of lock/tcpto: 64 records of 16 bytes (spec/queue.md 9)."""
 ROOT: Final = "root"
+COMMANDS: Final = "bin"
+"""Where other packages look for the commands: the home has a link there for each."""
 
 
 class Kind(Enum):

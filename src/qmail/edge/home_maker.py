@@ -102,6 +102,20 @@ class HomeMaker:
             os.close(parent)
         self.repair(path, owner=owner, mode=mode, kind=stat.S_IFIFO, made=made)
 
+    def link(self, path: str, target: str) -> None:
+        """Make a symbolic link; one that leads nowhere is made anew, whatever else is there stays.
+
+        Raises: OSError: not allowed.
+        """
+        parent, name = self._open_parent(path)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                if stat.S_ISLNK(os.lstat(name, dir_fd=parent).st_mode) and not _leads(parent, name):
+                    os.unlink(name, dir_fd=parent)
+            self.made_count += _attempt(lambda: os.symlink(target, name, dir_fd=parent))
+        finally:
+            os.close(parent)
+
     def repair(
         self, path: str, *, owner: tuple[int, int], mode: int, kind: int, made: bool = False
     ) -> None:
@@ -183,6 +197,14 @@ def _attempt(make: Callable[[], None]) -> bool:
     try:
         make()
     except FileExistsError:
+        return False
+    return True
+
+
+def _leads(parent: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=parent)
+    except FileNotFoundError:
         return False
     return True
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import qmail
 from qmail.core.fs import RealFs
-from qmail.core.places import Kind, Place, places, split_made
+from qmail.core.places import COMMANDS, Kind, Place, places, split_made
 from qmail.core.queue_layout import SPLIT_DEFAULT, is_number
 from qmail.edge.accounts import Accounts
 from qmail.edge.home_maker import ids_of, shown_owner
@@ -146,6 +146,7 @@ def check_programs(report: Report, home: str, accounts: Accounts) -> None:
     if missing:
         report.error(f"not in {folder}: {', '.join(missing)}: run 'make install'")
     package = os.path.dirname(qmail.__file__)
+    _check_links(report, home, folder)
     if accounts.separate:
         _check_reach(report, home, folder, package)
     for top in (home, folder, package):
@@ -154,6 +155,27 @@ def check_programs(report: Report, home: str, accounts: Accounts) -> None:
                 report.error(f"{path} has set-id: no program needs it, run 'chmod ug-s {path}'")
     if len(report.findings) == before:
         report.fine(f"{len(PROGRAMS)} programs, none with set-id")
+
+
+def _check_links(report: Report, home: str, folder: str) -> None:
+    """Other packages start HOME/bin/qmail-queue and the like: it should be ours, or be meant."""
+    missing, others = [], []
+    for name in PROGRAMS:
+        link, real = f"{home}/{COMMANDS}/{name}", f"{folder}/{name}"
+        if not os.path.exists(link):
+            missing += [name] if os.path.exists(real) else []
+        elif os.path.realpath(link) != os.path.realpath(real):
+            others.append(name)
+    if missing:
+        report.warning(
+            f"{home}/{COMMANDS} lacks {', '.join(missing)}: other packages look for them there:"
+            f" run 'qmail init --home {home}'"
+        )
+    if others:
+        report.note(
+            f"{home}/{COMMANDS} has {', '.join(others)} from elsewhere, and other packages start"
+            f" those: for ours remove them and run 'qmail init --home {home}'"
+        )
 
 
 def _check_reach(report: Report, home: str, folder: str, package: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from qmail.core.controls import ControlError, ReadFile, control_reader, split_lines
 from qmail.core.fs import RealFs
 from qmail.core.places import (
+    COMMANDS,
     FIRST_ALIAS_TEXT,
     FIRST_ALIASES,
     Kind,
@@ -35,6 +36,7 @@ from qmail.edge.accounts import (
 from qmail.edge.home_maker import HomeError, HomeMaker, ids_of
 from qmail.edge.host_name import is_host, own_host_name
 from qmail.edge.user_maildirs import make_user_maildirs
+from qmail.launchers import PROGRAMS
 from qmail.protocol.exits import Exit
 
 LISTENER_ROOT = "smtp 127.0.0.1:25"
@@ -136,6 +138,7 @@ def make_home(
     read_control = control_reader(home)
     maker = HomeMaker(home, say)
     _make_places(maker, accounts, places(_split_of(home, read_control)))
+    _make_links(maker, accounts)
     if not listeners:
         listeners = (LISTENER_ROOT if accounts.separate else LISTENER_ORDINARY,)
     known = read_control("me")
@@ -191,6 +194,17 @@ def _make_places(maker: HomeMaker, accounts: Accounts, wanted: tuple[Place, ...]
             maker.pipe(place.path, owner=owner, mode=place.mode)
         elif not maker.file(place.path, place.content, owner=owner, mode=place.mode):
             maker.repair(place.path, owner=owner, mode=place.mode, kind=stat.S_IFREG)
+
+
+def _make_links(maker: HomeMaker, accounts: Accounts) -> None:
+    """Put the commands where other packages look for them. What is there is somebody's choice."""
+    if os.path.islink(f"{maker.home}/{COMMANDS}"):
+        return
+    maker.folder(COMMANDS, owner=ids_of(accounts, "root", "qmail"), mode=0o755)
+    folder = os.path.dirname(sys.executable)
+    for name in PROGRAMS:
+        if os.path.exists(f"{folder}/{name}"):
+            maker.link(f"{COMMANDS}/{name}", f"{folder}/{name}")
 
 
 def _write_first_files(
