@@ -11,12 +11,19 @@ import pytest
 from qmail.edge import residents as residents_module
 from qmail.edge.lookup import ANSWER_S_MAX, Lookup, serve_lookups
 from qmail.edge.offspring import close_all
-from qmail.edge.residents import BATCH_MAX, IDLE_S_MAX, Residents
+from qmail.edge.residents import (
+    BATCH_MAX,
+    IDLE_S_MAX,
+    LOOK_S_MAX,
+    LOOKS_PER_RESIDENT_MAX,
+    Residents,
+)
 from qmail.edge.station import Station
 from qmail.edge.task_server import TaskServer
 from qmail.protocol.doors import Report
-from qmail.protocol.local_door import Answer, Owner, Task, pack_task
+from qmail.protocol.local_door import Answer, Look, Owner, Task, pack_task
 from qmail.protocol.local_exits import CRASHED
+from qmail.protocol.netstring import FrameReader
 
 UID = os.getuid() or 54321
 OTHERS = (UID, UID + 1, UID + 2) if os.getuid() == 0 else (UID,) * 3
@@ -48,6 +55,11 @@ class EchoQuick:
         ready, self._ready = self._ready, []
         return ready
 
+    def look(self, target: bytes) -> bytes:
+        if target == b"hang":
+            time.sleep(WAIT_S)
+        return b"K" + target
+
 
 def echo(sock: socket.socket) -> int:
     return TaskServer(sock, EchoQuick(), lambda _task: os.write(1, os.read(0, 100)) and 0).run()
@@ -77,6 +89,9 @@ class Office:
 
     def give(self, serial: int, body: bytes, uid: int = UID, sender: bytes = b"s") -> None:
         self.residents.give((uid, UID), (serial, pack_task(serial, sender, b"target"), body))
+
+    def look(self, serial: int, target: bytes, uid: int = UID) -> bool:
+        return self.residents.look((uid, UID), serial, Look(serial, target).pack())
 
     def wait(self, count: int) -> None:
         end = time.monotonic() + WAIT_S
@@ -211,6 +226,92 @@ def test_idle_resident_is_ended_in_time(office: Make) -> None:
     assert (pid > 0, status) == (True, 0)
 
 
+def test_look_ups_and_jobs_are_not_mixed_up(office: Make) -> None:
+    one = office(echo)
+    for serial in range(0, 60, 2):
+        one.give(serial, b"%d" % serial)
+        if serial < 2 * LOOKS_PER_RESIDENT_MAX:
+            assert one.look(serial + 1, b"%d" % (serial + 1))
+    one.wait(60)
+    assert one.reports == {serial: b"K%d" % serial for serial in range(60)}
+
+
+def test_look_up_goes_ahead_of_deliveries_that_wait(office: Make) -> None:
+    def first_frame(sock: socket.socket) -> int:
+        (look,) = FrameReader(1 << 20).feed(sock.recv(20))[:1]
+        sock.sendall(Report(Look.unpack(look).serial, b"K").pack())
+        return 0
+
+    one = office(first_frame)
+    one.give(1, b"one")
+    assert one.look(2, b"t")
+    one.wait(2)
+    assert one.reports == {1: CRASHED, 2: b"K"}
+
+
+def test_look_ups_of_one_resident_are_bounded(office: Make) -> None:
+    one = office(echo)
+    asked = [one.look(serial, b"x") for serial in range(LOOKS_PER_RESIDENT_MAX + 2)]
+    assert asked == [True] * LOOKS_PER_RESIDENT_MAX + [False] * 2
+    one.wait(LOOKS_PER_RESIDENT_MAX)
+    assert one.look(99, b"x")
+
+
+@pytest.mark.root
+def test_root_look_ups_take_no_place_of_deliveries(
+    office: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs root")
+    monkeypatch.setattr(residents_module, "RESIDENTS_MAX", 1)
+    monkeypatch.setattr(residents_module, "LOOKERS_MAX", 1)
+    one = office(echo)
+    one.look(0, b"hang", OTHERS[0])
+    one.residents.flush()
+    # The place for look-ups is taken, the one for deliveries is not.
+    one.look(1, b"later", OTHERS[1])
+    one.give(2, b"mail", OTHERS[2])
+    one.wait(1)
+    assert one.reports == {2: b"Kmail"}
+    # Whoever hangs is killed in time, and makes room.
+    one.residents.tick(time.monotonic() + LOOK_S_MAX + 1)
+    one.wait(3)
+    assert one.reports == {0: CRASHED, 1: b"Klater", 2: b"Kmail"}
+
+
+@pytest.mark.root
+def test_root_look_up_waits_for_the_end_of_an_idle_resident_of_its_kind(
+    office: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs root")
+    monkeypatch.setattr(residents_module, "LOOKERS_MAX", 1)
+    one = office(echo)
+    one.give(9, b"mail", OTHERS[2])
+    one.wait(1)
+    for serial, uid in enumerate((OTHERS[0], OTHERS[1], OTHERS[0])):
+        assert one.look(serial, b"%d" % serial, uid)
+        one.wait(serial + 2)
+    assert one.reports == {0: b"K0", 1: b"K1", 2: b"K2", 9: b"Kmail"}
+
+
+def test_resident_with_deliveries_is_not_killed_for_a_slow_look_up(office: Make) -> None:
+    one = office(echo)
+    one.give(1, b"mail", sender=b"slow")
+    one.look(2, b"x")
+    one.residents.flush()
+    one.residents.tick(time.monotonic() + LOOK_S_MAX + 1)
+    one.wait(2)
+    assert one.reports == {1: b"Kmail", 2: b"Kx"}
+
+
+def test_resident_of_a_look_up_that_dies_answers_nothing_for_certain(office: Make) -> None:
+    one = office(lambda sock: len(sock.recv(1)) + 1)
+    one.look(1, b"x")
+    one.wait(1)
+    assert one.reports == {1: CRASHED}
+
+
 def test_descriptors_are_closed_in_runs() -> None:
     fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(6)]
     kept = fds.pop(2)
@@ -292,6 +393,39 @@ def test_helper_that_answers_unasked_is_not_believed() -> None:
     desk.wait(1)
     assert desk.answers == {b"one": None}
     os.waitpid(-1, 0)
+
+
+def test_name_that_takes_long_does_not_hold_others_up() -> None:
+    def find(local: bytes) -> Answer:
+        if local == b"slow":
+            time.sleep(WAIT_S)
+        return owner(local)
+
+    desk = Desk(find)
+    desk.lookup.ask(b"slow")
+    for number in range(50):
+        desk.lookup.ask(b"%d" % number)
+    desk.wait(50)
+    assert desk.lookup.is_waiting
+    desk.lookup.tick(time.monotonic() + ANSWER_S_MAX + 1)
+    assert desk.answers.pop(b"slow") is None
+    assert all(desk.answers.values())
+    os.waitpid(-1, 0)
+
+
+def test_helper_that_fails_at_one_name_is_replaced() -> None:
+    def find(local: bytes) -> Answer:
+        if local == b"bad":
+            raise RuntimeError(local)
+        return owner(local)
+
+    desk = Desk(find)
+    desk.lookup.ask(b"bad")
+    desk.wait(1)
+    assert desk.answers == {b"bad": None}
+    pid, status = os.waitpid(-1, 0)
+    assert os.waitstatus_to_exitcode(status) == 111
+    assert desk.lookup.reaped(pid)
 
 
 def test_helper_ends_with_its_parent() -> None:

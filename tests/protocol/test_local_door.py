@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qmail.protocol.exits import Exit
-from qmail.protocol.local_door import LOCAL_FRAME_MAX, Answer, Owner, Target, Task
+from qmail.protocol.local_door import LOCAL_FRAME_MAX, Answer, Look, Owner, Target, Task
 from qmail.protocol.local_exits import CRASHED, LocalExit, local_report, program_exit
 from qmail.protocol.netstring import FrameError, FrameReader
 
@@ -21,6 +21,8 @@ def test_frames_come_back_as_they_were() -> None:
     task = Task(5, b"s@t", TARGET.pack())
     assert Task.unpack(payload_of(task.pack())) == task
     assert Target.unpack(task.target) == TARGET
+    look = Look(6, TARGET.pack())
+    assert Look.unpack(payload_of(look.pack())) == look
     for answer in (
         Answer(b"joe", 0, Owner(b"joe", 1, 2, b"/h", b"-", b"x")),
         Answer(b"joe", LocalExit.NO_ALIAS),
@@ -40,9 +42,9 @@ def test_answer_with_a_bad_home_is_refused(home: bytes) -> None:
 
 
 @settings(max_examples=200)
-@given(st.binary(max_size=60), st.sampled_from([b"", b"J", b"L"]))
+@given(st.binary(max_size=60), st.sampled_from([b"", b"J", b"L", b"V"]))
 def test_nonsense_is_a_frame_error_or_a_value(rest: bytes, letter: bytes) -> None:
-    for kind in (Task, Target, Answer):
+    for kind in (Task, Target, Answer, Look):
         try:
             kind.unpack(letter + rest)
         except FrameError:

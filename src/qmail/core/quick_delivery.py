@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from qmail.core.delivery import LOOP
-from qmail.core.delivery_plan import disk_trouble, find_plan, open_home
+from qmail.core.delivery_plan import Plan, disk_trouble, find_plan, open_home
 from qmail.core.dotqmail import Maildir
 from qmail.core.fs import RealFs
 from qmail.core.home_files import HomeFiles, StoppedError, reason_of
@@ -154,12 +154,27 @@ class QuickDelivery:
         except (FrameError, ValueError):
             return local_report(Exit.TEMPORARY, b"Bad address or file name. (#4.3.5)\n")
 
-    def _route(self, target: Target) -> _Route | None:
+    def look(self, packed: bytes) -> bytes:
+        """Report whether any file governs the target: K, D (no such mailbox) or Z (no telling)."""
+        try:
+            self._plan(Target.unpack(packed))
+        except StoppedError as stopped:
+            return local_report(stopped.code, stopped.text)
+        except (OSError, FrameError, ValueError):
+            return local_report(
+                Exit.TEMPORARY, b"No telling whether there is a mailbox. (#4.3.0)\n"
+            )
+        return local_report(Exit.OK, b"")
+
+    def _plan(self, target: Target) -> Plan:
         home = open_home(target.home)
         try:
-            plan = find_plan(HomeFiles(home), target, self._default_delivery)
+            return find_plan(HomeFiles(home), target, self._default_delivery)
         finally:
             os.close(home)
+
+    def _route(self, target: Target) -> _Route | None:
+        plan = self._plan(target)
         paths = [line.path for line in plan.instructions if isinstance(line, Maildir)]
         if len(paths) < len(plan.instructions) or len(paths) > MAILDIRS_MAX:
             return None

@@ -2,6 +2,9 @@
 
 Jobs go out a batch at a time: their frames and, beside them, the open messages in the same order.
 A resident is not trusted: it may report what it was given, once, and is killed for anything else.
+
+Look-ups (is there such a mailbox?) go to the same residents, ahead of what waits, and take nothing
+from deliveries: they have bounds of their own, and those started for them alone are counted apart.
 """
 
 import contextlib
@@ -24,6 +27,11 @@ from qmail.protocol.netstring import FrameError, FrameReader
 BATCH_MAX: Final = 200
 """Descriptors in one message (the kernel's limit is 253), and jobs a resident has at a time."""
 RESIDENTS_MAX: Final = 200
+LOOKERS_MAX: Final = 16
+"""So many residents more may run that were started for a look-up and had no delivery yet."""
+LOOKS_PER_RESIDENT_MAX: Final = 32
+LOOK_S_MAX: Final = 10.0
+"""A resident without deliveries that is silent for so long when asked is killed."""
 IDLE_S_MAX: Final = 5.0
 RECEIVE_BYTES: Final = 65536
 SEND_BUFFER_BYTES: Final = 2 * 1024 * 1024
@@ -38,6 +46,11 @@ class _Resident:
     who: Who
     waiting: deque[Errand] = field(default_factory=deque)
     running: set[int] = field(default_factory=set)
+    looks: deque[tuple[int, bytes]] = field(default_factory=deque)
+    looking: dict[int, float] = field(default_factory=dict)
+    """Look-ups that it was asked, and when; dictionaries keep their order."""
+    is_looker: bool = False
+    """True as long as it has been given nothing but look-ups."""
     sock: socket.socket | None = None
     pid: int = 0
     unsent: bytes = b""
@@ -48,7 +61,7 @@ class _Resident:
     @property
     def is_idle(self) -> bool:
         """True when it has nothing to do."""
-        return not self.running and not self.waiting
+        return not (self.running or self.waiting or self.looking or self.looks)
 
 
 class Residents:
@@ -67,6 +80,7 @@ class Residents:
         self._on_report = on_report
         self._by_who: dict[Who, _Resident] = {}
         self._alive: set[int] = set()
+        self._lookers: set[int] = set()
         self._dirty: set[_Resident] = set()
         self._starved = False
 
@@ -80,8 +94,25 @@ class Residents:
         resident = self._by_who.get(who)
         if resident is None:
             resident = self._by_who[who] = _Resident(who)
+        if resident.is_looker:
+            resident.is_looker = False
+            self._lookers.discard(resident.pid)
         resident.waiting.append(errand)
         self._dirty.add(resident)
+
+    def look(self, who: Who, serial: int, frame: bytes) -> bool:
+        """Ask the resident of `who`; it is told at the next `flush`. False: it has enough to say.
+
+        The answer comes as a report, CRASHED where the process was lost.
+        """
+        resident = self._by_who.get(who)
+        if resident is None:
+            resident = self._by_who[who] = _Resident(who, is_looker=True)
+        if len(resident.looks) + len(resident.looking) >= LOOKS_PER_RESIDENT_MAX:
+            return False
+        resident.looks.append((serial, frame))
+        self._dirty.add(resident)
+        return True
 
     def flush(self) -> None:
         """Send every resident what it can take now."""
@@ -94,6 +125,7 @@ class Residents:
     def reaped(self, pid: int) -> None:
         """Note that the child `pid` has ended: there is room for one that waits."""
         self._alive.discard(pid)
+        self._lookers.discard(pid)
         self._feed_starved()
 
     def _feed_starved(self) -> None:
@@ -104,14 +136,18 @@ class Residents:
         self._dirty.update(
             resident
             for resident in self._by_who.values()
-            if resident.sock is None and resident.waiting
+            if resident.sock is None and not resident.is_idle
         )
 
     def tick(self, now: float) -> None:
-        """End who has been idle for long; `now` is monotonic."""
+        """End who has been idle, or silent, for long; `now` is monotonic."""
         for resident in list(self._by_who.values()):
             if resident.is_idle and now > resident.idle_since + IDLE_S_MAX:
                 self._retire(resident)
+            elif resident.is_looker and resident.looking:
+                asked_at = next(iter(resident.looking.values()))
+                if now > asked_at + LOOK_S_MAX:
+                    self._kill(resident)
 
     def close(self) -> None:
         """Tell everybody to finish and end."""
@@ -120,20 +156,18 @@ class Residents:
 
     def _start(self, resident: _Resident) -> bool:
         """Fork the process of `resident`. Returns False where it has to wait or can't be."""
-        if len(self._alive) >= RESIDENTS_MAX:
-            idle = [other for other in self._by_who.values() if other.sock and other.is_idle]
-            if idle:
-                self._retire(min(idle, key=lambda other: other.idle_since))
-            self._starved = True
+        if self._is_full(resident):
             return False
         try:
             resident.pid, sock = fork_child("qmail-local", resident.who, self._main)
         except OSError:
             del self._by_who[resident.who]
-            for serial, _frame, _body in resident.waiting:
+            for serial in [errand[0] for errand in (*resident.looks, *resident.waiting)]:
                 self._on_report(serial, CRASHED)
             return False
         self._alive.add(resident.pid)
+        if resident.is_looker:
+            self._lookers.add(resident.pid)
         sock.setblocking(False)
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -143,9 +177,29 @@ class Residents:
         )
         return True
 
+    def _is_full(self, resident: _Resident) -> bool:
+        """Say whether `resident` has to wait for the end of another; one that is idle is told to.
+
+        Residents for look-ups alone and the others wait for their own kind.
+        """
+        is_looker = resident.is_looker
+        if is_looker and len(self._lookers) < LOOKERS_MAX:
+            return False
+        if not is_looker and len(self._alive) - len(self._lookers) < RESIDENTS_MAX:
+            return False
+        idle = [
+            other
+            for other in self._by_who.values()
+            if other.sock and other.is_idle and other.is_looker is is_looker
+        ]
+        if idle:
+            self._retire(min(idle, key=lambda other: other.idle_since))
+        self._starved = True
+        return True
+
     def _feed(self, resident: _Resident) -> None:
         sock = resident.sock
-        while sock is not None and (resident.unsent or resident.waiting):
+        while sock is not None and (resident.unsent or resident.looks or resident.waiting):
             if not resident.unsent:
                 self._load(resident)
                 if not resident.unsent:
@@ -158,8 +212,14 @@ class Residents:
                 resident.idle_since = time.monotonic()
 
     def _load(self, resident: _Resident) -> None:
-        """Open the messages of the next batch."""
+        """Open the messages of the next batch; look-ups go ahead of it."""
         frames = []
+        if resident.looks:
+            now = time.monotonic()
+            for serial, frame in resident.looks:
+                resident.looking[serial] = now
+                frames.append(frame)
+            resident.looks.clear()
         waiting, running = resident.waiting, resident.running
         while waiting and len(running) < BATCH_MAX:
             serial, frame, body = waiting.popleft()
@@ -210,30 +270,37 @@ class Residents:
             for payload in resident.reader.feed(data):
                 self._settle(resident, Report.unpack(payload))
         except FrameError:
-            os.kill(resident.pid, signal.SIGKILL)
-            self._lost(resident)
+            self._kill(resident)
             return
         if resident.waiting:
             self._dirty.add(resident)
-        elif not resident.running:
+        elif resident.is_idle:
             resident.idle_since = time.monotonic()
             self._feed_starved()
 
     def _settle(self, resident: _Resident, report: Report) -> None:
-        if report.delivery not in resident.running:
+        if report.delivery not in resident.running and report.delivery not in resident.looking:
             raise FrameError("a report on nothing of its own")
         if report.text[:1] not in (b"K", b"Z", b"D") or b"\0" in report.text:
             raise FrameError("not a report")
-        resident.running.remove(report.delivery)
+        resident.running.discard(report.delivery)
+        resident.looking.pop(report.delivery, None)
         self._on_report(report.delivery, report.text)
+
+    def _kill(self, resident: _Resident) -> None:
+        # Once it has been reaped its number may mean somebody else.
+        if resident.pid in self._alive:
+            os.kill(resident.pid, signal.SIGKILL)
+        self._lost(resident)
 
     def _lost(self, resident: _Resident) -> None:
         """The process is gone or not believed any more: what it had is put off."""
         self._disconnect(resident)
         running, resident.running = resident.running, set()
-        for serial in running:
+        looking, resident.looking = resident.looking, {}
+        for serial in (*looking, *running):
             self._on_report(serial, CRASHED)
-        if resident.waiting:
+        if resident.waiting or resident.looks:
             # These never left; another process gets them.
             resident.reader = FrameReader(REPORT_FRAME_MAX)
             self._dirty.add(resident)

@@ -18,7 +18,7 @@ from qmail.edge.offspring import close_all, keep_inherited_objects
 from qmail.edge.private_copy import private_copy
 from qmail.edge.station import Station
 from qmail.protocol.doors import Report
-from qmail.protocol.local_door import LOCAL_FRAME_MAX, Task
+from qmail.protocol.local_door import LOCAL_FRAME_MAX, Look, Task
 from qmail.protocol.local_exits import CRASHED, OUTPUT_BYTES_MAX, local_report
 from qmail.protocol.netstring import FrameReader
 
@@ -47,6 +47,10 @@ class Quick(Protocol):
 
     def step(self) -> Reports:
         """Carry on; return reports that are ready."""
+        ...
+
+    def look(self, target: bytes) -> bytes:
+        """Report whether there is a mailbox for a packed target; nothing is delivered."""
         ...
 
 
@@ -105,7 +109,11 @@ class TaskServer:
             self._station.forget(self._sock.fileno())
             return
         for payload in self._reader.feed(data):
-            self._tasks.append((Task.unpack(payload), self._fds.popleft()))
+            if payload[:1] == b"V":
+                look = Look.unpack(payload)
+                self._reports.append((look.serial, self._quick.look(look.target)))
+            else:
+                self._tasks.append((Task.unpack(payload), self._fds.popleft()))
 
     def _work(self) -> None:
         if self._tasks:

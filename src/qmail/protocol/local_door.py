@@ -3,7 +3,8 @@
 lookup (qmail-lspawn to its helper under qmailp): a netstring with the local part;
     answered by L local, code, uid, gid, user, home, dash, ext (code as qmail-getpw exits)
 local (qmail-lspawn to a resident qmail-local): J serial, sender, target, with the open message as a
-    descriptor beside it; answered by `doors.Report` with the serial
+    descriptor beside it; V serial, target, with nothing beside it, asks whether there is such a
+    mailbox; both are answered by `doors.Report` with the serial
 """
 
 from dataclasses import dataclass
@@ -132,3 +133,26 @@ class Task:
             raise FrameError("not a task")
         serial, sender, target = unpack_fields(payload[1:], 3)
         return cls(number(serial), sender, target)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The question to a resident qmail-local whether its home has a mailbox for a packed target."""
+
+    serial: int
+    target: bytes
+
+    def pack(self) -> bytes:
+        """Return the frame."""
+        return pack(b"V" + pack_fields(b"%d" % self.serial, self.target))
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> "Look":
+        """Parse a frame's payload.
+
+        Raises: FrameError: not a look-up.
+        """
+        if payload[:1] != b"V":
+            raise FrameError("not a look-up")
+        serial, target = unpack_fields(payload[1:], 2)
+        return cls(number(serial), target)
