@@ -162,7 +162,8 @@ class Residents:
             resident.pid, sock = fork_child("qmail-local", resident.who, self._main)
         except OSError:
             del self._by_who[resident.who]
-            for serial in [errand[0] for errand in (*resident.looks, *resident.waiting)]:
+            serials = [serial for serial, _frame in resident.looks]
+            for serial in [*serials, *(errand[0] for errand in resident.waiting)]:
                 self._on_report(serial, CRASHED)
             return False
         self._alive.add(resident.pid)
