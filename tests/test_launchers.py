@@ -13,6 +13,7 @@ from qmail import launchers
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("asyncio", "email", "dataclasses", "typing", "re", "enum", "socket", "subprocess", "site")
+START_FOR_EVERY_MESSAGE = ("sendmail", "qmail-inject", "forward")
 
 
 def test_pyproject_lists_the_same_commands() -> None:
@@ -92,10 +93,11 @@ def test_wrong_arguments_and_folders_are_told(capsys: pytest.CaptureFixture[str]
     assert "/nonexistent/bin: No such file" in capsys.readouterr().err
 
 
-def test_sendmail_starts_without_what_costs_more_than_its_work() -> None:
+@pytest.mark.parametrize("name", START_FOR_EVERY_MESSAGE)
+def test_a_program_starts_without_what_costs_more_than_its_work(name: str) -> None:
     code = (
         f"import sys; sys.path += {launchers.import_folders()!r}\n"
-        "import qmail.programs.sendmail, qmail.programs.inject\n"
+        f"import {launchers.PROGRAMS[name]}\n"
         "print(*sys.modules)"
     )
     command = [sys.executable, "-IS", "-c", code]

@@ -33,6 +33,7 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "qmail-qstat": "qmail.utilities.qstat",
     "qmail-showctl": "qmail.utilities.showctl",
     "maildirmake": "qmail.utilities.maildirmake",
+    "forward": "qmail.utilities.forward",
     "qmail": "qmail.utilities.front",
 }
 """Every command, and the module whose `main` it calls. pyproject.toml lists the same names."""

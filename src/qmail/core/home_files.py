@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from qmail.core.dotqmail import DOTQMAIL_BYTES_MAX, Instruction, parse
-from qmail.core.errnos import is_temporary
+from qmail.protocol.errnos import is_temporary
 from qmail.protocol.exits import Exit
 
 PATRN: Final = 0o002

@@ -1,7 +1,12 @@
 """Which system errors pass by themselves (spec/programs.md 0, "temporary errno")."""
 
+from __future__ import annotations
+
 import errno
-from typing import Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 TEMPORARY_ERRNOS: Final = frozenset({
     errno.EINTR, errno.ENOMEM, errno.ETXTBSY, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN,
