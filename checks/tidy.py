@@ -32,7 +32,10 @@ IMPURE: Final = frozenset({"os", "socket", "asyncio", "time", "random", "logging
 """What protocol never imports: it turns bytes into values and does nothing else."""
 HEAVY: Final = frozenset({"asyncio", "email"})
 """What a program that starts for one message never imports: each costs tens of milliseconds."""
-ONE_MESSAGE: Final = frozenset({"inject", "sendmail", "local", "queue", "getpw"})
+ONE_MESSAGE: Final = frozenset({
+    "inject", "sendmail", "local", "queue", "getpw",
+    "forward", "condredirect", "bouncesaying", "except", "preline", "qreceipt", "qbiff", "qsmhook",
+})  # fmt: skip
 """The programs that start for one message; modules named after one (`local_lines`) count too."""
 FRONT: Final = "front"
 """The one utility that starts others: its sub-commands are files of their own."""
@@ -214,7 +217,7 @@ def program_of(module: str) -> str:
 
 def handles_one_message(floor: str, module: str) -> bool:
     """Say whether a module belongs to a program that starts for one message."""
-    return floor == "programs" and program_of(module) in ONE_MESSAGE
+    return floor in ("programs", "utilities") and program_of(module) in ONE_MESSAGE
 
 
 # --- words and pages ----------------------------------------------------------------------------

@@ -13,7 +13,17 @@ from qmail import launchers
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("asyncio", "email", "dataclasses", "typing", "re", "enum", "socket", "subprocess", "site")
-START_FOR_EVERY_MESSAGE = ("sendmail", "qmail-inject", "forward")
+LINE_TOOLS = (
+    "forward",
+    "condredirect",
+    "bouncesaying",
+    "except",
+    "preline",
+    "qreceipt",
+    "qbiff",
+    "qsmhook",
+)
+START_FOR_EVERY_MESSAGE = ("sendmail", "qmail-inject", *LINE_TOOLS)
 
 
 def test_pyproject_lists_the_same_commands() -> None:

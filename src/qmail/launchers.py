@@ -34,6 +34,13 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "qmail-showctl": "qmail.utilities.showctl",
     "maildirmake": "qmail.utilities.maildirmake",
     "forward": "qmail.utilities.forward",
+    "condredirect": "qmail.utilities.condredirect",
+    "bouncesaying": "qmail.utilities.bouncesaying",
+    "except": "qmail.utilities.except_",
+    "preline": "qmail.utilities.preline",
+    "qsmhook": "qmail.utilities.qsmhook",
+    "qreceipt": "qmail.utilities.qreceipt",
+    "qbiff": "qmail.utilities.qbiff",
     "qmail": "qmail.utilities.front",
 }
 """Every command, and the module whose `main` it calls. pyproject.toml lists the same names."""

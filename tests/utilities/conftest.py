@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.utilities.line_tools import Line
 
 from qmail.utilities import init
 
@@ -41,3 +42,9 @@ def home(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make_ordinary_home(folder, monkeypatch)
     monkeypatch.setenv("QMAIL_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Line:
+    """Runs the commands of `.qmail` lines."""
+    return Line(tmp_path)

@@ -1,18 +1,11 @@
 """forward (spec/programs.md 6)."""
 
-from pathlib import Path
-
 import pytest
 from tests.utilities.line_tools import MESSAGE, VARIABLES, Line
 
 from qmail.mail import Envelope
 
 FORWARDED = VARIABLES["DTLINE"].encode() + MESSAGE
-
-
-@pytest.fixture
-def line(tmp_path: Path) -> Line:
-    return Line(tmp_path)
 
 
 @pytest.mark.parametrize("offset", [0, 20, 1000])

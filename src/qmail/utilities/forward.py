@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 
 from qmail.edge.line_tool import DONE, PERMANENT, message, queue_message, run_tool, variable
 from qmail.edge.standard import say
@@ -10,7 +11,7 @@ from qmail.protocol.options import asks_for_help
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from typing import Final
 
 NAME: Final = "forward"
@@ -28,10 +29,5 @@ def main(argv: Sequence[str]) -> int:
 def forward(addresses: Sequence[str]) -> int:
     """Queue the message again. Returns the exit code."""
     sender, dtline = variable("NEWSENDER"), variable("DTLINE")
-
-    def parts() -> Iterator[bytes]:
-        yield dtline
-        yield from message()
-
-    queue_message(NAME, sender, map(os.fsencode, addresses), parts())
+    queue_message(NAME, sender, map(os.fsencode, addresses), chain((dtline,), message()))
     return DONE
