@@ -63,6 +63,22 @@ def test_a_spare_is_not_used_before_a_sync_came_after_it_was_seen(tmp_path: Path
     assert spare.size == len(b"old mail\n")
 
 
+def test_after_a_sync_that_failed_a_spare_is_made_safe_anew(tmp_path: Path) -> None:
+    queue = Queue(tmp_path)
+    queue.spares.look()
+    queue.spares.sync_failed()
+    queue.spares.synced()
+    assert queue.spares.take() is None
+    (number,) = queue.numbers
+    envelope = tmp_path / "pid" / f"spare.{number}.todo"
+    envelope.write_bytes(b"u1, as if the disk had dropped the byte that was written")
+    queue.make_ready()
+    assert envelope.read_bytes()[:1] == b"x"
+    spare = queue.spares.take()
+    assert spare is not None
+    os.close(spare.fd)
+
+
 def test_a_spare_in_use_is_not_seen_again(tmp_path: Path) -> None:
     queue = Queue(tmp_path)
     queue.make_ready()

@@ -279,6 +279,8 @@ class QueueWriter:
             self._fs.sync()
         except OSError as trouble:
             self._syncs_failed += 1
+            if self._spares:
+                self._spares.sync_failed()
             for draft in named:
                 draft.code, draft.trouble = QueueExit.WRITE_ERROR, f"sync: {trouble}"
                 self._fail(draft, outcome)

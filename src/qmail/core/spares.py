@@ -154,6 +154,11 @@ class Spares:
         self._ready.update(dict.fromkeys(self._seen))
         self._seen = []
 
+    def sync_failed(self) -> None:
+        """Forget what was seen: what made it safe may not be on disk. The next look begins anew."""
+        self._seen = []
+        self._commits = LOOK_EVERY
+
     def blank(self) -> None:
         """Empty all of them and clear mess/: nothing was queued for a while.
 
