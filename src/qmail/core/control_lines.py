@@ -27,6 +27,8 @@ class ControlError(ValueError):
     def __init__(self, name: str, line: int, wrong: str) -> None:
         super().__init__(f"control/{name}:{line}: {wrong}")
         self.name = name
+        self.line = line
+        self.wrong = wrong
 
 
 class Line(Record):
