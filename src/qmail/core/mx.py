@@ -113,7 +113,7 @@ def _own_preference(candidates: Sequence[Candidate], local: LocalAddresses) -> i
         (
             candidate.preference
             for candidate in candidates
-            if any(_is_me(address, local) for address in candidate.addresses)
+            if any(is_this_machine(address, local) for address in candidate.addresses)
         ),
         default=None,
     )
@@ -127,7 +127,8 @@ def routed_targets(
     return tuple(Target(address, port) for address in ordered[:ADDRESSES_MAX])
 
 
-def _is_me(address: str, local: LocalAddresses) -> bool:
+def is_this_machine(address: str, local: LocalAddresses) -> bool:
+    """Say whether a connection to `address` would end at this machine."""
     found = ipaddress.ip_address(address)
     mapped = getattr(found, "ipv4_mapped", None)
     found = mapped or found

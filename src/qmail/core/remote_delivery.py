@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import Generic, Protocol, TypeVar
 
+from qmail.core.controls import ControlError, ReadFile, load
 from qmail.core.mx import Target
-from qmail.core.settings import Route
+from qmail.core.settings import RemoteControls, Route
 from qmail.core.target_finder import Resolver, TargetFinder
 from qmail.mail import Letter, Result, deferred
 from qmail.protocol.lookups import LocalAddresses
@@ -17,6 +18,17 @@ from qmail.protocol.remote_reports import NO_CONNECTION, Ending, Outcome
 
 Message_contra = TypeVar("Message_contra", contravariant=True)
 Sent = TypeVar("Sent")
+
+
+def read_remote_controls(read_file: ReadFile) -> RemoteControls:
+    """Read what qmail-rspawn reads.
+
+    Raises: ControlError: one is not usable, or there is no name to say in EHLO. OSError: as read.
+    """
+    controls = load(RemoteControls, read_file)
+    if controls.helohost is None:
+        raise ControlError("me", 1, "there is no such file, and no control/helohost either")
+    return controls
 
 
 class Exchanger(Protocol[Message_contra]):

@@ -15,7 +15,8 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.core.controls import ControlError, control_reader, load
+from qmail.core.controls import ControlError, control_reader
+from qmail.core.remote_delivery import read_remote_controls
 from qmail.core.settings import RemoteControls
 from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
 from qmail.edge.log import complain
@@ -117,23 +118,12 @@ class Service:
         if isinstance(self._engine, ProgramEngine):
             return
         try:
-            controls = read_controls(self._home)
+            controls = read_remote_controls(control_reader(self._home))
         except (ControlError, OSError) as wrong:
             complain(NAME, f"alert: unable to reread controls, going on with the old ones: {wrong}")
             return
         # What is under way ends with the old settings; old connections close when they are idle.
         self._engine = SmtpEngine(controls, self._store)
-
-
-def read_controls(home: str) -> RemoteControls:
-    """Read the control files.
-
-    Raises: ControlError: one is not usable, or there is no name to say in EHLO. OSError: as read.
-    """
-    controls = load(RemoteControls, control_reader(home))
-    if controls.helohost is None:
-        raise ControlError("me", 1, "there is no such file, and no control/helohost either")
-    return controls
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -168,7 +158,7 @@ def main(argv: Sequence[str]) -> int:
     gc.set_threshold(GARBAGE_THRESHOLD)
     try:
         os.chdir(home)
-        controls = read_controls(home)
+        controls = read_remote_controls(control_reader(home))
         raise_descriptor_limit()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(serve(home, controls))

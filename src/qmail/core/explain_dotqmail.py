@@ -1,0 +1,290 @@
+"""What qmail-local would do: which `.qmail` file governs, what each line of it means.
+
+`core.delivery_plan` searches and `core.dotqmail` reads; here they are watched, and nothing is done.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from qmail.core.delivery_plan import Plan, find_owner_files, find_plan, open_home
+from qmail.core.dotqmail import Forward, Instruction, Maildir, Mbox, Program, Refuse, numbered
+from qmail.core.explanation import Part, Step, printable, sentence
+from qmail.core.home_files import DotqmailFile, DotqmailFiles, HomeFiles, StoppedError
+from qmail.core.local_environment import Facts, delivered_to, environment, new_sender
+from qmail.protocol.exits import Exit
+from qmail.protocol.local_door import Target
+
+DOTQMAIL: Final = ".qmail"
+LINES_SHOWN_MAX: Final = 200
+FORWARDS_MAX: Final = 1000
+"""So many addresses are handed on to be explained too."""
+
+
+class HomeView(Protocol):
+    """A home folder to look at, as its owner."""
+
+    @property
+    def files(self) -> DotqmailFiles:
+        """Its `.qmail` files, by the rules of a delivery."""
+        ...
+
+    def describe(self, name: bytes) -> str:
+        """Say what there is of a name, for people."""
+        ...
+
+    def has_maildir(self, path: bytes) -> bool:
+        """Say whether a maildir is there to take mail."""
+        ...
+
+
+class OpenHome:
+    """A home folder on disk, by its open descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.files = HomeFiles(fd)
+
+    def describe(self, name: bytes) -> str:
+        """Say what there is of a name, for people."""
+        try:
+            found = os.stat(name, dir_fd=self._fd)
+        except FileNotFoundError:
+            return "not there"
+        except (OSError, ValueError) as trouble:
+            reason = trouble.strerror if isinstance(trouble, OSError) else None
+            return f"passed over: {(reason or 'not a file name').lower()}"
+        if not stat.S_ISREG(found.st_mode):
+            return "passed over: not a regular file"
+        return f"mode {stat.S_IMODE(found.st_mode):04o}"
+
+    def has_maildir(self, path: bytes) -> bool:
+        """Say whether a maildir is there to take mail."""
+        return all(self._is_folder(path + part) for part in (b"tmp", b"new"))
+
+    def _is_folder(self, path: bytes) -> bool:
+        try:
+            return stat.S_ISDIR(os.stat(path, dir_fd=self._fd).st_mode)
+        except OSError:
+            return False
+
+
+class WatchedFiles:
+    """The `.qmail` files of a home; notes every name that was tried, and what it was."""
+
+    def __init__(self, home: HomeView, path: bytes) -> None:
+        self._home = home
+        self._path = printable(path)
+        self.steps: list[Step] = []
+        self.owner_steps: list[Step] = []
+        self.governing: tuple[str, DotqmailFile] | None = None
+
+    def read(self, name: bytes) -> DotqmailFile | None:
+        """Return the file `name`, None where there is none.
+
+        Raises: StoppedError: it can't be read or trusted now.
+        """
+        where = f"{self._path}/{printable(name)}"
+        try:
+            found = self._home.files.read(name)
+        except StoppedError as stopped:
+            self.steps.append(Step(DOTQMAIL, sentence(stopped.text), where))
+            raise
+        if found is None:
+            self.steps.append(Step(DOTQMAIL, self._home.describe(name), where))
+        else:
+            self.governing = where, found
+        return found
+
+    def exists(self, name: bytes) -> bool:
+        """Say whether there is anything of that name. Raises: StoppedError: no telling now."""
+        found = self._home.files.exists(name)
+        where = f"{self._path}/{printable(name)}"
+        self.owner_steps.append(Step("sender", "is there" if found else "not there", where))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class LocalQuestion:
+    """One recipient with its owner, a sender, and what stands for an empty `.qmail`."""
+
+    target: Target
+    sender: bytes
+    default_delivery: bytes
+    default_source: str
+    """Where the default delivery comes from, for people."""
+
+
+@dataclass(slots=True)
+class Told:
+    """What the lines so far would do."""
+
+    files: int = 0
+    programs: int = 0
+    forwards: list[bytes] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+
+
+ProgramTeller = Callable[[bytes, dict[bytes, bytes], Told], None]
+"""Adds to what is told what one command would do: gets the command and its environment."""
+
+
+def explain_delivery(question: LocalQuestion, tell_program: ProgramTeller) -> Part:
+    """Say what a delivery would do; run this as the recipient. Facts: the new sender, forwards."""
+    path = question.target.home
+    try:
+        fd = open_home(path)
+    except StoppedError as stopped:
+        step = Step("home", sentence(stopped.text), printable(path))
+        return Part((step,), stopped.code)
+    try:
+        return explain_plan(question, OpenHome(fd), tell_program)
+    finally:
+        os.close(fd)
+
+
+def explain_plan(question: LocalQuestion, home: HomeView, tell_program: ProgramTeller) -> Part:
+    """Say what a delivery to an open home would do."""
+    files = WatchedFiles(home, question.target.home)
+    steps = files.steps
+    line = printable(delivered_to(question.target).rstrip())
+    steps.append(Step("loop", f'a message that has "{line}" already is a loop and bounces'))
+    try:
+        plan = find_plan(files, question.target, question.default_delivery)
+        steps.append(_governing_step(files, plan, question))
+        has_owner, has_verp = find_owner_files(files, question.target)
+    except StoppedError as stopped:
+        text = sentence(stopped.text)
+        if not steps or steps[-1].text != text:
+            steps.append(Step(DOTQMAIL, text))
+        return Part(tuple(steps), stopped.code)
+    sender = new_sender(question.sender, question.target, has_owner=has_owner, has_verp=has_verp)
+    facts = Facts(
+        target=question.target,
+        sender=question.sender,
+        forward_sender=sender,
+        default=plan.default,
+        now_s=0,
+    )
+    told = Told()
+    walk = _Walk(home, told, lambda command: tell_program(command, environment(facts, {}), told))
+    verdict = walk.run(list(_lines(files, question)))
+    if told.forwards or told.programs:
+        steps += files.owner_steps
+        steps.append(_sender_step(question.sender, sender))
+    steps += told.steps
+    if verdict is Exit.OK:
+        steps.append(Step("result", _summary(told)))
+    return Part(tuple(steps), verdict, (sender, *told.forwards[:FORWARDS_MAX]))
+
+
+def _governing_step(files: WatchedFiles, plan: Plan, question: LocalQuestion) -> Step:
+    default = question.default_source
+    if files.governing is None:
+        return Step(DOTQMAIL, f"no such file: the default delivery, {default}")
+    where, found = files.governing
+    mode = "forwards only, for its owner-execute bit is set" if found.forward_only else ""
+    texts = ["governs", mode]
+    if not found.text:
+        texts = ["governs, and is empty: the default delivery", default]
+    if plan.default is not None:
+        texts.append(f'DEFAULT is "{printable(plan.default)}"')
+    return Step(DOTQMAIL, ", ".join(filter(None, texts)), where)
+
+
+def _sender_step(before: bytes, after: bytes) -> Step:
+    if after == before:
+        return Step("sender", f"goes on as {_shown_sender(before)}")
+    why = "VERP, each recipient gets its own" if after.endswith(b"-@[]") else "the list's owner"
+    return Step("sender", f"goes on as {_shown_sender(after)}: {why}")
+
+
+def _shown_sender(sender: bytes) -> str:
+    return printable(sender) or "<>, the null sender"
+
+
+def _summary(told: Told) -> str:
+    counts = ((told.files, "file"), (told.programs, "program"), (len(told.forwards), "forward"))
+    parts = [f"{count} {word}{'s' * (count != 1)}" for count, word in counts if count]
+    return ", ".join(parts) or "nothing: taken and thrown away"
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    file: str
+    number: int
+    raw: bytes
+    instruction: Instruction
+
+
+def _lines(files: WatchedFiles, question: LocalQuestion) -> Iterator[_Line]:
+    """Yield what governs, line by line."""
+    text, forward_only, file = question.default_delivery, False, ""
+    if files.governing is not None and files.governing[1].text:
+        file, found = files.governing
+        text, forward_only = found.text, found.forward_only
+    raw = text.split(b"\n")
+    for number, instruction in numbered(text, forward_only=forward_only):
+        yield _Line(file, number, raw[number - 1], instruction)
+
+
+class _Walk:
+    """Goes through the lines as a delivery does, up to the one that ends it."""
+
+    def __init__(self, home: HomeView, told: Told, tell: Callable[[bytes], None]) -> None:
+        self._home = home
+        self._told = told
+        self._tell = tell
+
+    def run(self, lines: list[_Line]) -> Exit:
+        """Tell every line. Returns: whether the delivery could go well."""
+        verdict = Exit.OK
+        for position, line in enumerate(lines):
+            before = len(self._told.steps)
+            verdict = self._do(line)
+            if position >= LINES_SHOWN_MAX and verdict is Exit.OK:
+                del self._told.steps[before:]
+            if verdict is not Exit.OK:
+                self._say_rest(lines[position + 1 :])
+                break
+        else:
+            hidden = len(lines) - LINES_SHOWN_MAX
+            if hidden > 0:
+                self._told.steps.append(Step("...", f"{hidden} more lines", depth=1))
+        return verdict
+
+    def _do(self, line: _Line) -> Exit:
+        told = self._told
+        match line.instruction:
+            case Maildir(path):
+                told.files += 1
+                if not self._home.has_maildir(path):
+                    self._say(line, "a maildir that is not there: the mail is put off (#4.2.1)")
+                    return Exit.TEMPORARY
+                self._say(line, "delivers to this maildir")
+            case Mbox():
+                told.files += 1
+                self._say(line, "appends to this mbox file")
+            case Program(command):
+                told.programs += 1
+                self._say(line, "runs a program: /bin/sh -c, and its exit code counts")
+                self._tell(command)
+            case Forward(address):
+                told.forwards.append(address)
+                self._say(line, f"forwards to {printable(address)}")
+            case Refuse(reason):
+                self._say(line, f"put off: {sentence(reason)}")
+                return Exit.TEMPORARY
+        return Exit.OK
+
+    def _say(self, line: _Line, text: str) -> None:
+        quote = printable(line.raw.rstrip(b" \t"))
+        step = Step(f"line {line.number}", text, line.file, line.number, quote, 1)
+        self._told.steps.append(step)
+
+    def _say_rest(self, rest: list[_Line]) -> None:
+        if rest:
+            text = f"{len(rest)} more that the delivery does not reach"
+            self._told.steps.append(Step("...", text, depth=1))
