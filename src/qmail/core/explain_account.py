@@ -22,7 +22,7 @@ class WatchedDirectory:
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
-        self._homes: dict[bytes, str] = {}
+        self._asked: Owner | None = None
         self.absent: list[str] = []
         self.steps: list[Step] = []
 
@@ -31,30 +31,34 @@ class WatchedDirectory:
         try:
             found = self._directory.account(name)
         except OSError as trouble:
-            self._say(f"the list of accounts does not answer: {trouble.strerror}")
+            text = f"{printable(name)}: the list of accounts does not answer: {trouble.strerror}"
+            self.steps.append(Step(ACCOUNT, text, ACCOUNT_LIST))
             raise
         if found is None:
             self.absent.append(printable(name))
-        else:
-            self._homes[found.home] = f"{printable(name)} (uid {found.uid})"
+        self._asked = found
+        if found is not None and found.uid == 0:
+            self._say("root gets no mail")
         return found
 
     def folder_owner(self, path: bytes) -> int | None:
         """Return who owns a folder. Raises OSError: the file system does not answer now."""
-        who = self._homes.get(path, "")
+        home = f"the home {printable(path)}"
         try:
             uid = self._directory.folder_owner(path)
         except OSError as trouble:
-            self._say(f"{who}: {printable(path)} does not answer: {trouble.strerror}")
+            self._say(f"{home} does not answer: {trouble.strerror}")
             raise
         if uid is None:
-            self._say(f"{who}: the home {printable(path)} is not there")
-        elif f"(uid {uid})" not in who:
-            self._say(f"{who}: the home {printable(path)} belongs to uid {uid}")
+            self._say(f"{home} is not there")
+        elif self._asked is not None and uid != self._asked.uid:
+            self._say(f"{home} belongs to uid {uid}")
         return uid
 
     def _say(self, text: str) -> None:
-        self.steps.append(Step(ACCOUNT, text, ACCOUNT_LIST))
+        account = self._asked
+        who = f"{printable(account.user)} (uid {account.uid}): " if account is not None else ""
+        self.steps.append(Step(ACCOUNT, who + text, ACCOUNT_LIST))
 
 
 def explain_account(recipient: bytes, directory: Directory, find: Find) -> Part:

@@ -80,6 +80,7 @@ class WatchedFiles:
         self.steps: list[Step] = []
         self.owner_steps: list[Step] = []
         self.governing: tuple[str, DotqmailFile] | None = None
+        self.mode = ""
 
     def read(self, name: bytes) -> DotqmailFile | None:
         """Return the file `name`, None where there is none.
@@ -96,6 +97,7 @@ class WatchedFiles:
             self.steps.append(Step(DOTQMAIL, self._home.describe(name), where))
         else:
             self.governing = where, found
+            self.mode = self._home.describe(name)
         return found
 
     def exists(self, name: bytes) -> bool:
@@ -185,13 +187,14 @@ def _governing_step(files: WatchedFiles, plan: Plan, question: LocalQuestion) ->
     if files.governing is None:
         return Step(DOTQMAIL, f"no such file: the default delivery, {default}")
     where, found = files.governing
-    mode = "forwards only, for its owner-execute bit is set" if found.forward_only else ""
-    texts = ["governs", mode]
+    texts = [f"governs ({files.mode})"]
     if not found.text:
-        texts = ["governs, and is empty: the default delivery", default]
+        texts.append(f"and is empty: the default delivery, {default}")
+    elif found.forward_only:
+        texts.append("forwards only, for its owner-execute bit is set")
     if plan.default is not None:
         texts.append(f'DEFAULT is "{printable(plan.default)}"')
-    return Step(DOTQMAIL, ", ".join(filter(None, texts)), where)
+    return Step(DOTQMAIL, ", ".join(texts), where)
 
 
 def _sender_step(before: bytes, after: bytes) -> Step:

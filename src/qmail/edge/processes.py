@@ -24,6 +24,7 @@ class Process:
     pid: int
     parent: int
     program: str
+    arguments: tuple[str, ...]
     uids: frozenset[int]
     """Real, effective, saved and file system uid."""
     gids: frozenset[int]
@@ -50,9 +51,24 @@ def processes(names: frozenset[str]) -> Iterator[Process]:
                 yield found
 
 
+def processes_of(home: str, names: frozenset[str]) -> list[Process]:
+    """List the processes of the programs `names` that serve the home `home`."""
+    found = list(processes(names))
+    pids = {process.pid for process in found if _same_folder(process.home, home)}
+    # A child that changed its account may hide its environment: its parent speaks for it.
+    for process in sorted(found, key=lambda one: one.pid):
+        if process.parent in pids:
+            pids.add(process.pid)
+    return [process for process in found if process.pid in pids]
+
+
+def _same_folder(found: str, home: str) -> bool:
+    return bool(found) and os.path.realpath(found) == os.path.realpath(home)
+
+
 def _process(pid: int, names: frozenset[str]) -> Process | None:
     try:
-        program = _program(_read(f"/proc/{pid}/cmdline"), names)
+        program, arguments = _program(_read(f"/proc/{pid}/cmdline"), names)
         if not program:
             return None
         status = dict(
@@ -65,6 +81,7 @@ def _process(pid: int, names: frozenset[str]) -> Process | None:
         pid,
         int(status["PPid"]),
         program,
+        arguments,
         _numbers(status["Uid"]),
         _numbers(status["Gid"]),
         _numbers(status["Groups"]),
@@ -72,17 +89,19 @@ def _process(pid: int, names: frozenset[str]) -> Process | None:
     )
 
 
-def _program(cmdline: str, names: frozenset[str]) -> str:
+def _program(cmdline: str, names: frozenset[str]) -> tuple[str, tuple[str, ...]]:
     # `python -IS /somewhere/qmail-send`, or the name alone where the process was renamed.
-    for number, argument in enumerate(cmdline.split("\0")[:ARGUMENTS_LOOKED_AT]):
+    words = cmdline.split("\0")
+    for number, argument in enumerate(words[:ARGUMENTS_LOOKED_AT]):
         base = os.path.basename(argument)
         if base in names:
-            return base
+            # The last word ends with a NUL too.
+            return base, tuple(words[number + 1 : -1])
         if number == 0 and not base.startswith("python"):
-            return ""
+            break
         if number > 0 and not argument.startswith("-"):
-            return ""
-    return ""
+            break
+    return "", ()
 
 
 def _home(pid: int) -> str:

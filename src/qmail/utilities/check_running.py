@@ -14,7 +14,7 @@ from qmail.edge.processes import (
     Process,
     holder_of,
     listening_sockets,
-    processes,
+    processes_of,
     socket_inodes,
 )
 from qmail.utilities.check_report import Report
@@ -29,6 +29,7 @@ RUNS_AS: Final = {
     "qmail-smtpd": "qmaild",
 }
 """Account of each resident program (spec/programs.md 0)."""
+NAMES: Final = frozenset(RUNS_AS) | {"qmail-local", "qmail-remote"}
 PORT_ROOT_ONLY_BELOW: Final = 1024
 UNPRIVILEGED: Final = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
@@ -54,7 +55,7 @@ def check_accounts(report: Report, accounts: Accounts) -> None:
 
 def check_running(report: Report, home: str, accounts: Accounts) -> None:
     """Compare what runs for this home with the table of accounts, and its ports with control/."""
-    ours = processes_of(home)
+    ours = processes_of(home, NAMES)
     before = len(report.findings)
     if accounts.separate and os.geteuid() != 0:
         report.note("only root sees who runs as whom: run this as root")
@@ -65,26 +66,11 @@ def check_running(report: Report, home: str, accounts: Accounts) -> None:
         for name in set(RUNS_AS) - {process.program for process in ours} - _not_needed(home):
             report.error(f"{name} does not run: the log of qmail-start says why")
     _check_ports(report, home, ours, running=running)
-    _check_deliveries(report, ours, processes_of(home))
+    _check_deliveries(report, ours, processes_of(home, NAMES))
     if running and len(report.findings) == before:
         report.fine(f"{len(ours)} processes, each under its account")
     elif not running:
         report.fine("not running")
-
-
-def processes_of(home: str) -> list[Process]:
-    """List the processes of our programs that serve this home."""
-    found = list(processes(frozenset(RUNS_AS) | {"qmail-local", "qmail-remote"}))
-    pids = {process.pid for process in found if _same_folder(process.home, home)}
-    # A child that changed its account may hide its environment: its parent speaks for it.
-    for process in sorted(found, key=lambda one: one.pid):
-        if process.parent in pids:
-            pids.add(process.pid)
-    return [process for process in found if process.pid in pids]
-
-
-def _same_folder(found: str, home: str) -> bool:
-    return bool(found) and os.path.realpath(found) == os.path.realpath(home)
 
 
 def _not_needed(home: str) -> set[str]:

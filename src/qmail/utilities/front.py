@@ -2,6 +2,7 @@
 
 qmail init [--home DIR] [--host NAME] [--listen 'smtp HOST:PORT']
 qmail check [--home DIR]
+qmail explain ADDRESS [--from SENDER]
 """
 
 import argparse
@@ -15,6 +16,7 @@ from qmail.protocol.exits import Exit
 SUB_COMMANDS: Final = {
     "init": "make a home: accounts, folders, control files; repair one that is there",
     "check": "say what is wrong with a home, and what to do about it; change nothing",
+    "explain": "say where mail for an address would go, step by step; deliver nothing",
 }
 """Name and purpose of each sub-command; `qmail.utilities.NAME` has its `main(argv) -> int`."""
 
@@ -25,6 +27,7 @@ a first start:
   qmail-start ./Maildir/
 
 exit codes: 0 done; 1 'check' found something; 100 wrong usage; 111 it could not be done
+('explain' has its own)
 """
 """The end of the help."""
 

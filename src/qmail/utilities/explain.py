@@ -1,0 +1,203 @@
+"""qmail explain ADDRESS: where its mail would go, each decision with the file and line behind it.
+
+Nothing of it is done. As root every step is taken under the account whose decision it is; anybody
+else is told what that user may see. Ends with 0: deliverable, 100: refused, 111: not now.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from qmail.core.explain_dotqmail import LocalQuestion
+from qmail.core.explanation import Explanation, Part, Question, Step, printable, worst
+from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.processes import processes_of
+from qmail.mail import ADDRESS_BYTES_MAX
+from qmail.protocol.doors import number
+from qmail.protocol.exits import Exit
+from qmail.protocol.local_door import Target
+from qmail.protocol.netstring import FrameError
+from qmail.utilities.explain_parts import Observer
+from qmail.utilities.explain_text import Style, lines_of
+
+DEFAULT_DELIVERY: Final = "./Maildir/"
+LOCAL_PARTS: Final = 3
+"""Route, account, delivery: an address that gets so far is delivered here."""
+DEPTH_MAX: Final = 10
+FOLLOWED_MAX: Final = 50
+"""So many addresses are explained at once, forwards of forwards counted too."""
+DESCRIPTION: Final = """\
+Say where mail for an address would go, every decision with the file and line that makes it. It
+delivers, runs and changes nothing.
+
+As root each decision is looked at by the account that makes it; anybody else is told what that
+user may see. It reads what is on disk now: programs that run read control files when they start
+and at HUP.
+"""
+EPILOG: Final = """\
+exit codes: 0 deliverable; 100 refused, now or by a bounce (and wrong usage); 111 not now, or there
+is no telling. What qmail-smtpd answers counts with --smtp and --client only: mail from this
+machine does not pass there. With --follow the worst of all addresses counts.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Explain the address that `argv` names. Returns: 0, 100 or 111, as the text says."""
+    parser = _parser()
+    chosen = parser.parse_args(argv)
+    address, sender = os.fsencode(chosen.address), os.fsencode(chosen.sender)
+    for what, value in (("ADDRESS", address), ("--from", sender)):
+        if len(value) > ADDRESS_BYTES_MAX:
+            parser.error(f"{what}: {len(value)} bytes; an address has {ADDRESS_BYTES_MAX} at most")
+    home = os.path.abspath(chosen.home)
+    try:
+        accounts = accounts_of(home)
+    except (OSError, MissingAccountError) as trouble:
+        print(f"qmail explain: {home}: {trouble}: run 'qmail check'", file=sys.stderr)
+        return Exit.TEMPORARY
+    inquiry = Inquiry(home, accounts, chosen)
+    found = list(inquiry.run(Question(address, sender), is_following=chosen.follow))
+    verdict = worst(explanation.verdict for explanation in found)
+    if chosen.json:
+        print(
+            json.dumps({"exit": verdict, "explained": [one.as_json() for one in found]}, indent=1)
+        )
+    else:
+        _show(found)
+    return verdict
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="qmail explain",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("address", metavar="ADDRESS", help="the envelope recipient, without quotes and brackets")
+    add("--from", dest="sender", default="", metavar="SENDER", help="the envelope sender")
+    add("--smtp", action="store_true", help="as a stranger's mail by SMTP: its refusal counts")
+    add("--client", default="", metavar="IP", help="as mail by SMTP from this address")
+    add("--follow", action="store_true", help="explain what it is forwarded to as well")
+    add("--default", metavar="TEXT", help="the default delivery, where qmail-start does not run")
+    add("--json", action="store_true", help="print one JSON object")
+    add("--home", default=home_folder(), metavar="DIR", help="the home (default: %(default)s)")
+    return parser
+
+
+def _show(found: Sequence[Explanation]) -> None:
+    style = Style()
+    if sys.stdout.isatty():
+        is_bold = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        style = Style(shutil.get_terminal_size().columns, is_bold)
+    for position, explanation in enumerate(found):
+        if position:
+            print()
+        for line in lines_of(explanation, style):
+            print(line)
+
+
+class Inquiry:
+    """Asks one part after the other, each with what came of the one before."""
+
+    def __init__(self, home: str, accounts: Accounts, chosen: argparse.Namespace) -> None:
+        is_root = os.geteuid() == 0
+        self._observer = Observer(home, accounts, is_root)
+        self._note = _note(accounts, is_root=is_root)
+        self._default = _default_delivery(home, chosen.default)
+        self._client = chosen.client
+        self._is_by_smtp = chosen.smtp or bool(chosen.client)
+
+    def run(self, asked: Question, *, is_following: bool) -> Iterator[Explanation]:
+        """Explain an address, and with `is_following` what its mail is forwarded to."""
+        level, seen = [asked], {asked.address}
+        for depth in range(DEPTH_MAX):
+            following = []
+            for question in level:
+                found = self._explain(question, is_first=depth == 0)
+                yield found
+                following += [one for one in found.forwards if is_following]
+            # Of addresses that come again, each is explained once: a loop ends here.
+            level = list(
+                {one.address: one for one in following if one.address not in seen}.values()
+            )
+            level = level[: FOLLOWED_MAX - len(seen)]
+            seen |= {one.address for one in level}
+
+    def _explain(self, question: Question, *, is_first: bool) -> Explanation:
+        steps = [self._note] if is_first and self._note is not None else []
+        verdicts = []
+        if is_first:
+            smtp = self._observer.rcpt(question, self._client)
+            steps += smtp.steps
+            if self._is_by_smtp:
+                verdicts.append(smtp.verdict)
+                queued = smtp.facts[0] if smtp.facts else question.address
+                question = replace(question, address=queued)
+        parts = list(self._parts(question))
+        verdicts += [part.verdict for part in parts]
+        steps += [step for part in parts for step in part.steps]
+        forwards = _forwards(question, parts[-1]) if len(parts) == LOCAL_PARTS else ()
+        return Explanation(question, tuple(steps), worst(verdicts), forwards)
+
+    def _parts(self, question: Question) -> Iterator[Part]:
+        route = self._observer.route(question)
+        yield route
+        if len(route.facts) != 3:
+            return
+        channel, routed, sender = route.facts
+        if channel != b"local":
+            yield self._observer.remote(Question(routed, sender))
+            return
+        account = self._observer.account(routed)
+        yield account
+        if len(account.facts) == 3:
+            yield self._delivery(account.facts, sender)
+
+    def _delivery(self, facts: tuple[bytes, ...], sender: bytes) -> Part:
+        uid, gid, packed = facts
+        try:
+            who = number(uid, digits_max=10), number(gid, digits_max=10)
+            target = Target.unpack(packed)
+        except FrameError as wrong:
+            return Part(
+                (Step("account", f"an answer that makes no sense: {wrong}"),), Exit.TEMPORARY
+            )
+        return self._observer.delivery(LocalQuestion(target, sender, *self._default), who)
+
+
+def _forwards(question: Question, part: Part) -> tuple[Question, ...]:
+    """Return what the delivery sends on: the new sender comes first among its facts."""
+    sender, *addresses = part.facts or (b"",)
+    origin = f"forwarded by {printable(question.address)}"
+    return tuple(Question(address, sender, origin) for address in addresses)
+
+
+def _note(accounts: Accounts, *, is_root: bool) -> Step | None:
+    """Return what the reader has to know of who looked."""
+    if not accounts.separate:
+        return Step("note", f"one account, uid {accounts['alias'].uid}, runs this home")
+    if is_root:
+        return None
+    who = f"seen as uid {os.getuid()}, not as the accounts that decide"
+    return Step("note", f"{who}: root sees what they see")
+
+
+def _default_delivery(home: str, given: str | None) -> tuple[bytes, str]:
+    """Return the default delivery, and where it comes from."""
+    if given is not None:
+        return os.fsencode(given), "as --default says"
+    for process in processes_of(home, frozenset({"qmail-lspawn"})):
+        if process.arguments:
+            return os.fsencode(process.arguments[0]), "as qmail-start was told"
+    return os.fsencode(DEFAULT_DELIVERY), f"taken to be {DEFAULT_DELIVERY}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

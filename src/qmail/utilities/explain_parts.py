@@ -1,0 +1,111 @@
+"""The parts of `qmail explain`, each run by a child under the account whose decision it tells."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from qmail.core.controls import control_reader
+from qmail.core.explain_account import explain_account
+from qmail.core.explain_domain import explain_rcpt, explain_route
+from qmail.core.explain_dotqmail import LocalQuestion, explain_delivery
+from qmail.core.explain_remote import explain_remote
+from qmail.core.explanation import PART_BYTES_MAX, Part, Question, Step
+from qmail.core.users import Directory, answer_for, sole_owner
+from qmail.edge.accounts import Accounts
+from qmail.edge.child_answer import NoAnswerError, ask_child
+from qmail.edge.local_addresses import read_local_addresses
+from qmail.edge.passwd import Machine
+from qmail.edge.resolver import DnsResolver
+from qmail.protocol.exits import Exit
+from qmail.protocol.local_door import Answer
+from qmail.protocol.netstring import FrameError
+
+WAIT_S: Final = 20.0
+REMOTE_WAIT_S: Final = 60.0
+"""Name servers get longer: each look-up is tried again for a quarter of a minute."""
+
+Who = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Asks the parts of one home; `is_root`: each under its own account."""
+
+    home: str
+    accounts: Accounts
+    is_root: bool
+
+    def rcpt(self, question: Question, client: str) -> Part:
+        """Ask what qmail-smtpd says."""
+        read_file = control_reader(self.home)
+        return self._ask(
+            "smtp in",
+            "qmaild",
+            lambda: explain_rcpt(
+                question, client, read_file, lambda: read_local_addresses().addresses
+            ),
+        )
+
+    def route(self, question: Question) -> Part:
+        """Ask what qmail-send does with the address."""
+        read_file = control_reader(self.home)
+        return self._ask("route", "qmails", lambda: explain_route(question, read_file))
+
+    def account(self, recipient: bytes) -> Part:
+        """Ask who controls a local address."""
+        return self._ask(
+            "account", "qmailp", lambda: explain_account(recipient, Machine(), self._find)
+        )
+
+    def _find(self, local: bytes, directory: Directory) -> Answer:
+        alias, alias_home = self.accounts["alias"], os.fsencode(f"{self.home}/alias")
+        if not self.accounts.separate:
+            return Answer(local, 0, sole_owner(local, alias.uid, alias.gid, alias_home))
+        return answer_for(local, directory, alias_home if os.path.isdir(alias_home) else b"")
+
+    def delivery(self, question: LocalQuestion, who: Who) -> Part:
+        """Ask what a delivery would do, as the recipient."""
+        return self._ask_as(
+            ".qmail", self._own(who), lambda: explain_delivery(question, lambda *_: None)
+        )
+
+    def remote(self, question: Question) -> Part:
+        """Ask where a remote address is sent."""
+        read_file = control_reader(self.home)
+
+        def work() -> Part:
+            making = explain_remote(question, read_file, DnsResolver(), read_local_addresses())
+            return asyncio.run(making)
+
+        return self._ask("remote", "qmailr", work, REMOTE_WAIT_S)
+
+    def _ask(
+        self, part: str, account: str, work: Callable[[], Part], wait_s: float = WAIT_S
+    ) -> Part:
+        chosen = self.accounts[account]
+        return self._ask_as(part, self._own((chosen.uid, chosen.gid)), work, wait_s)
+
+    def _own(self, who: Who) -> Who:
+        return who if self.is_root else (os.getuid(), os.getgid())
+
+    @staticmethod
+    def _ask_as(part: str, who: Who, work: Callable[[], Part], wait_s: float = WAIT_S) -> Part:
+        def packed() -> bytes:
+            try:
+                return work().pack()
+            except Exception as trouble:
+                return _no_answer(part, f"unexpected trouble: {trouble!r}").pack()
+
+        try:
+            answer = ask_child(who, packed, bytes_max=PART_BYTES_MAX, wait_s=wait_s)
+            return Part.unpack(answer)
+        except NoAnswerError as trouble:
+            return _no_answer(part, str(trouble))
+        except FrameError as trouble:
+            return _no_answer(part, f"an answer that makes no sense: {trouble}")
+
+
+def _no_answer(part: str, what: str) -> Part:
+    return Part((Step(part, "".join(filter(str.isprintable, what))),), Exit.TEMPORARY)
