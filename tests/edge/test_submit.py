@@ -156,11 +156,12 @@ def test_a_deep_home_is_reached(tmp_path: Path) -> None:
         assert send(home, [b"x"]).result is None
 
 
-def test_an_envelope_that_no_frame_holds_is_refused(tmp_path: Path) -> None:
+def test_a_list_that_has_outgrown_a_frame_waits_to_be_split(tmp_path: Path) -> None:
     envelope = Envelope(b"", (b"x" * 1000,) * 9000)
     result = submit.submit(str(tmp_path), [b"x"], envelope, {}).result
     assert result is not None
-    assert result.letter == Letter.FAILED
+    assert result.letter == Letter.DEFERRED
+    assert result.text == b"more recipients than one message can have (#4.5.3)"
 
 
 # --- the service is down ------------------------------------------------------------------------

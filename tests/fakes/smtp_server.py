@@ -29,6 +29,8 @@ class FakeServer:
     greeting: bytes | None = b"220 fake ESMTP\r\n"
     extensions: tuple[bytes, ...] = (b"PIPELINING", b"SIZE 0", b"8BITMIME")
     reads_data: bool = True
+    nobody: frozenset[bytes] = frozenset()
+    """Recipients that are refused for good."""
     replies: dict[bytes, bytes | list[bytes] | None] = field(default_factory=dict)
     taken: list[Taken] = field(default_factory=list)
     commands: list[bytes] = field(default_factory=list)
@@ -120,6 +122,8 @@ class _Talk:
             usual = b"354 go on\r\n" if self._rcpts else b"503 no recipients\r\n"
         elif verb == b"QUIT":
             usual = b"221 bye\r\n"
+        elif verb == b"RCPT" and line[9:-1] in self._server.nobody:
+            usual = b"550 5.1.1 nobody of this name\r\n"
         said = self._say(verb, usual)
         if verb == b"MAIL":
             self._mail, self._rcpts = line, []

@@ -75,6 +75,18 @@ class Suite:
             if not self._read(end - time.monotonic()):
                 raise AssertionError(f"no {text!r} in the log: {self.lines}")
 
+    def lines_until(self, text: str, count: int) -> list[str]:
+        """Return the next lines of the log, up to the one that is the `count`th with `text`."""
+        end = time.monotonic() + WAIT_S
+        while True:
+            found = [at for at, line in enumerate(self.lines, 1) if text in line]
+            if len(found) >= count:
+                taken = self.lines[: found[count - 1]]
+                del self.lines[: found[count - 1]]
+                return taken
+            if not self._read(end - time.monotonic()):
+                raise AssertionError(f"{len(found)} of {count} {text!r} in the log: {self.lines}")
+
     def _read(self, wait_s: float) -> bool:
         assert self.process is not None
         assert self.process.stdout is not None

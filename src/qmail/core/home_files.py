@@ -120,7 +120,7 @@ def _read_all(fd: int, name: bytes) -> bytes:
     with open(fd, "rb", closefd=False) as rest:
         text += rest.read(DOTQMAIL_BYTES_MAX + 1 - len(text))
     if len(text) > DOTQMAIL_BYTES_MAX:
-        raise put_off(name + b" is too long. (#4.3.0)\n")
+        raise put_off(name + b" is longer than %d bytes. (#4.3.0)\n" % DOTQMAIL_BYTES_MAX)
     return text
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WAIT_S_MAX: Final = 300
 """Longest wait for the resident qmail-queue to take the next bytes, or to answer."""
 ENVELOPE_BYTES_MAX: Final = FRAME_BYTES_MAX - MESSAGE_INLINE_MAX - 1024
+TOO_MANY: Final = b"Zmore recipients than one message can have (#4.5.3)"
 RECEIPT_BYTES_MAX: Final = 4096
 TAG: Final = 1
 
@@ -44,7 +45,8 @@ def submit(
     """
     packed = envelope.pack()
     if len(packed) > ENVELOPE_BYTES_MAX:
-        return _outcome(11, b"")
+        # A list that has outgrown it can be split: its mail waits for that.
+        return _outcome(82, TOO_MANY)
     program = environ.get("QMAILQUEUE")
     if program is not None:
         return _by_program(home, program, parts, packed)
