@@ -1,10 +1,11 @@
 #!/bin/sh
-# What tests and benchmarks drive us with, from Debian: smtp-source, smtp-sink, swaks, strace.
+# What tests and benchmarks drive us with, from Debian: smtp-source, smtp-sink, swaks, strace,
+# cdbmake and cdbdump, cdb.
 # Root gets what is missing; for anybody else the tests that need it skip and say so.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 missing=
-for pair in smtp-source:postfix swaks:swaks strace:strace; do
+for pair in smtp-source:postfix swaks:swaks strace:strace cdbmake:freecdb cdb:tinycdb; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 [ -n "$missing" ] || exit 0
