@@ -141,9 +141,11 @@ class _Talk:
         data = b""
         if not self._peek_dot():
             data = self._until(b"\r\n.\r\n") + b"\r\n"
-        said = self._say(b".", b"250 taken\r\n")
+        said = self._choose(b".", b"250 taken\r\n")
         if said.startswith(b"2"):
+            # Before it is said: a test may look as soon as the client knows.
             self._server.taken.append(Taken(self._number, self._mail, self._rcpts, data))
+        self._sock.sendall(said)
 
     def _peek_dot(self) -> bool:
         while len(self._buffer) < 3:
@@ -157,6 +159,11 @@ class _Talk:
         return False
 
     def _say(self, verb: bytes, usual: bytes) -> bytes:
+        said = self._choose(verb, usual)
+        self._sock.sendall(said)
+        return said
+
+    def _choose(self, verb: bytes, usual: bytes) -> bytes:
         said = self._server.replies.get(verb, usual)
         if isinstance(said, list):
             said = said.pop(0) if said else usual
@@ -164,5 +171,4 @@ class _Talk:
             return b""
         if not said:
             raise _HungUpError
-        self._sock.sendall(said)
         return said
