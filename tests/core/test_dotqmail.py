@@ -13,6 +13,7 @@ from qmail.core.dotqmail import (
     Program,
     Refuse,
     candidates,
+    doubt_about,
     owner_files,
     parse,
 )
@@ -35,6 +36,7 @@ def plain(text: bytes) -> tuple[Instruction, ...]:
         ),
         (b"-/", b"a-b", [b".qmail-/a-b", b".qmail-/a-default", b".qmail-/default"]),
         (b"-", b"", [b".qmail-", b".qmail-default"]),
+        (b"", b"a-b", [b".qmaila-b", b".qmaila-default", b".qmaildefault"]),
         (b"-", b"Joe.Doe", [b".qmail-joe:doe", b".qmail-default"]),
         (b"-", b"--", [b".qmail---", b".qmail---default", b".qmail--default", b".qmail-default"]),
     ],
@@ -111,8 +113,31 @@ def test_list_line_makes_forward_only_from_there_on() -> None:
     assert found[2] == Forward(b"a@b")
 
 
-def test_nul_in_a_line_is_refused() -> None:
-    assert isinstance(plain(b"./x\0/")[0], Refuse)
+@pytest.mark.parametrize("line", [b"./x\0/", b"\0", b"|a\0b", b"&a\0", b"+list\0", b"+\0"])
+def test_nul_in_a_line_is_refused(line: bytes) -> None:
+    # Whoever reads it as a C string obeys a part of it: we do not guess which.
+    assert isinstance(plain(line)[0], Refuse)
+    assert plain(b"#" + line) == ()
+
+
+@pytest.mark.parametrize(
+    ("address", "doubt"),
+    [
+        (b"joe@example.org", b""),
+        (b"joe", b""),
+        (b"joe+list@example.org", b""),
+        (b'"a b"@example.org', b""),
+        (b" joe@example.org", b"a blank before it"),
+        (b"\tjoe@example.org", b"a blank before it"),
+        (b"<joe@example.org>", b"brackets around it"),
+        (b"Joe <joe@example.org>", b"brackets around it"),
+        (b"joe@example.org (Joe)", b"a comment behind it"),
+    ],
+)
+def test_oddities_7_forward_addresses_that_are_hardly_meant_are_doubted(
+    address: bytes, doubt: bytes
+) -> None:
+    assert doubt_about(address) == doubt
 
 
 @settings(max_examples=200)

@@ -68,6 +68,7 @@ def test_dry_run_shows_every_kind_and_does_nothing(home: Path) -> None:
     assert (code, said.splitlines()) == (
         0,
         [
+            b"qmail-local: warning: the home folder is sticky: mail would wait",
             b"maildir ./Maildir/",
             b"mbox /var/mail/joe",
             b"program false",

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from qmail.core import maildir, mbox
 from qmail.core.delivery_plan import Plan, disk_trouble, find_owner_files, find_plan
-from qmail.core.dotqmail import Forward, Instruction, Maildir, Mbox, Program, Refuse
+from qmail.core.dotqmail import Forward, Instruction, Maildir, Mbox, Program, Refuse, doubt_about
 from qmail.core.fs import RealFs
 from qmail.core.home_files import DotqmailFiles, StoppedError, put_off, reason_of
 from qmail.core.local_environment import (
@@ -110,6 +110,16 @@ def _summary(done: _Done) -> bytes:
     return b"did %d+%d+%d\n" % (done.files, len(done.forwards), done.programs)
 
 
+def _warning(plan: Plan, done: _Done) -> bytes:
+    """Say once a delivery, for the log, that a forward address is hardly what was meant."""
+    for address in done.forwards:
+        doubt = doubt_about(address)
+        if doubt:
+            name = plan.name or b"the default delivery"
+            return b"warning: %b: %b was taken as it stands, %b\n" % (name, address, doubt)
+    return b""
+
+
 class _Attempt:
     def __init__(self, delivery: Delivery, hands: Hands) -> None:
         self._delivery = delivery
@@ -133,17 +143,16 @@ class _Attempt:
         """Do every line, then forward."""
         delivery, done = self._delivery, self._done
         plan = find_plan(delivery.files, delivery.target, delivery.default_delivery)
-        has_owner, has_verp = find_owner_files(delivery.files, delivery.target)
-        sender = new_sender(
-            delivery.sender, delivery.target, has_owner=has_owner, has_verp=has_verp
-        )
+        target, sender = delivery.target, delivery.sender
+        has_owner, has_verp = find_owner_files(delivery.files, target, sender)
+        sender = new_sender(sender, target, has_owner=has_owner, has_verp=has_verp)
         for instruction in plan.instructions:
             self._do(instruction, plan, sender)
             if done.is_over:
                 # Exit 99: what follows is skipped, but all addresses collected so far get it.
                 break
         queued = self._forward(sender) if done.forwards else b""
-        self._hands.say(_summary(done) + queued)
+        self._hands.say(_warning(plan, done) + _summary(done) + queued)
         return Exit.OK
 
     def _do(self, instruction: Instruction, plan: Plan, sender: bytes) -> None:

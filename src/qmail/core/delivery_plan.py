@@ -10,16 +10,32 @@ from dataclasses import dataclass
 
 from qmail.core.dotqmail import Instruction, candidates, owner_files, parse
 from qmail.core.home_files import PATRN, DotqmailFiles, StoppedError, put_off, reason_of
+from qmail.core.local_environment import SENDERS_KEPT
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Target
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do with a message for one target. `default`: the environment's DEFAULT."""
+    """What to do with a message for one target.
+
+    `default`: the environment's DEFAULT. `name`: the file that says so, b"" for none.
+    """
 
     instructions: tuple[Instruction, ...]
     default: bytes | None
+    name: bytes = b""
+
+
+def enter_home(path: bytes, *, patrn: int = PATRN, sticky_is_fine: bool = False) -> int:
+    """Make the home the working folder, as `open_home` opens it."""
+    fd = open_home(path, patrn=patrn, sticky_is_fine=sticky_is_fine)
+    try:
+        os.fchdir(fd)
+    except OSError as trouble:
+        os.close(fd)
+        raise _not_entered(path, reason_of(trouble)) from None
+    return fd
 
 
 def open_home(path: bytes, *, patrn: int = PATRN, sticky_is_fine: bool = False) -> int:
@@ -34,12 +50,21 @@ def open_home(path: bytes, *, patrn: int = PATRN, sticky_is_fine: bool = False) 
         mode = os.fstat(fd).st_mode
     except (OSError, ValueError) as trouble:
         reason = reason_of(trouble) if isinstance(trouble, OSError) else b"bad name"
-        raise put_off(b"Unable to switch to " + path + b": " + reason + b". (#4.3.0)\n") from None
+        raise _not_entered(path, reason) from None
     wrong = _wrong_with_mode(mode, patrn, sticky_is_fine=sticky_is_fine)
     if wrong:
         os.close(fd)
         raise put_off(wrong)
     return fd
+
+
+def is_sticky(home: int) -> bool:
+    """Say whether the owner of an open home is editing `.qmail` files. Raises: OSError."""
+    return bool(os.fstat(home).st_mode & stat.S_ISVTX)
+
+
+def _not_entered(path: bytes, reason: bytes) -> StoppedError:
+    return put_off(b"Unable to switch to " + path + b": " + reason + b". (#4.3.0)\n")
 
 
 def _wrong_with_mode(mode: int, patrn: int, *, sticky_is_fine: bool) -> bytes:
@@ -60,18 +85,21 @@ def find_plan(files: DotqmailFiles, target: Target, default_delivery: bytes) -> 
         found = files.read(candidate.name)
         if found is not None:
             if found.text:
-                return Plan(found.instructions, candidate.default)
+                return Plan(found.instructions, candidate.default, candidate.name)
             return Plan(parse(default_delivery, forward_only=False), candidate.default)
     if target.dash:
         raise StoppedError(Exit.PERMANENT, b"There is no mailbox of this name here. (#5.1.1)\n")
     return Plan(parse(default_delivery, forward_only=False), None)
 
 
-def find_owner_files(files: DotqmailFiles, target: Target) -> tuple[bool, bool]:
+def find_owner_files(files: DotqmailFiles, target: Target, sender: bytes) -> tuple[bool, bool]:
     """Say whether the list files -owner and -owner-default of `target` exist.
 
+    Mail of a sender that stays as it is needs no answer: then nothing is asked, and none is there.
     Raises: StoppedError: there is no telling now.
     """
+    if sender in SENDERS_KEPT:
+        return False, False
     owner, verp = owner_files(target.dash, target.ext)
     has_owner = files.exists(owner)
     return has_owner, has_owner and files.exists(verp)

@@ -64,11 +64,13 @@ def numbered(text: bytes, *, forward_only: bool) -> Iterator[tuple[int, Instruct
     """
     for number, raw in enumerate(text.split(b"\n"), 1):
         line = raw.rstrip(b" \t")
-        if line == b"+list":
-            forward_only = True
-        elif not line:
+        if not line:
             if number == 1:
                 yield number, Refuse(b"The first line of the .qmail file is blank. (#4.2.1)\n")
+        elif b"\0" in line and line[0] != _COMMENT:
+            yield number, Refuse(b"A line of the .qmail file contains a NUL byte. (#4.2.1)\n")
+        elif line == b"+list":
+            forward_only = True
         elif line[0] not in b"#+":
             instruction = _instruction(line)
             if forward_only and isinstance(instruction, Maildir | Mbox | Program):
@@ -77,14 +79,13 @@ def numbered(text: bytes, *, forward_only: bool) -> Iterator[tuple[int, Instruct
                 yield number, instruction
 
 
+_COMMENT: Final = ord("#")
 _NOTHING: Final = Forward(b"")
 _NOT_HERE: Final = b"The .qmail file may only forward: it is executable or has +list. (#4.7.0)\n"
 
 
 def _instruction(line: bytes) -> Instruction:
     """Return what one line means; a lone `&` is nothing (spec/oddities.md 7)."""
-    if b"\0" in line:
-        return Refuse(b"A line of the .qmail file contains a NUL byte. (#4.2.1)\n")
     match line[:1]:
         case b"|":
             return Program(line[1:])
@@ -94,6 +95,20 @@ def _instruction(line: bytes) -> Instruction:
             return Forward(line[1:])
         case _:
             return Forward(line)
+
+
+def doubt_about(address: bytes) -> bytes:
+    """Say what is in a forward address that is hardly meant to be a part of it; b"" for nothing.
+
+    It is used as it stands all the same. Source: spec/oddities.md 7.
+    """
+    if address.strip(b" \t") != address:
+        return b"a blank before it"
+    if address.startswith(b"<") or address.endswith(b">"):
+        return b"brackets around it"
+    if address.endswith(b")"):
+        return b"a comment behind it"
+    return b""
 
 
 def safe_ext(ext: bytes) -> bytes:
@@ -112,12 +127,13 @@ class Candidate:
 def candidates(dash: bytes, ext: bytes) -> Iterator[Candidate]:
     """Yield the `.qmail` files that may govern an address, in the order of the search.
 
-    A bare user has `.qmail` only (spec/oddities.md 7). Source: spec/delivery.md 4.
+    A bare user has `.qmail` only (spec/oddities.md 7); an assignment without a dash has defaults as
+    any other. Source: spec/delivery.md 4.
     """
     safe = safe_ext(ext)
     ends_in_default = safe.endswith(DEFAULT)
     yield Candidate(b".qmail" + dash + safe, ext[-len(DEFAULT) :] if ends_in_default else None)
-    if not dash:
+    if not dash and not ext:
         return
     length = safe.rfind(b"-") + 1
     while True:

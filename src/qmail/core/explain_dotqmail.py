@@ -156,7 +156,7 @@ def explain_plan(question: LocalQuestion, home: HomeView, tell_program: ProgramT
     try:
         plan = find_plan(files, question.target, question.default_delivery)
         steps.append(_governing_step(files, plan, question))
-        has_owner, has_verp = find_owner_files(files, question.target)
+        has_owner, has_verp = find_owner_files(files, question.target, question.sender)
     except StoppedError as stopped:
         text = sentence(stopped.text)
         if not steps or steps[-1].text != text:

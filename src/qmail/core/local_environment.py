@@ -18,6 +18,8 @@ OURS: Final = (
     b"UFLINE",
 )  # fmt: skip
 """The variables that are set for every delivery, or taken out: none is inherited."""
+SENDERS_KEPT: Final = (b"", b"#@[]")
+"""Bounces and double bounces: no list's owner takes their place."""
 
 
 def delivered_to(target: Target) -> bytes:
@@ -48,7 +50,7 @@ def new_sender(sender: bytes, target: Target, *, has_owner: bool, has_verp: bool
 
     `has_owner`, `has_verp`: whether the files of `dotqmail.owner_files` exist.
     """
-    if sender in (b"", b"#@[]") or not has_owner:
+    if sender in SENDERS_KEPT or not has_owner:
         return sender
     if has_verp:
         return target.local + b"-owner-@" + target.domain + b"-@[]"

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from qmail.core.delivery import Delivery, deliver_one, show_plan
-from qmail.core.delivery_plan import open_home
+from qmail.core.delivery_plan import enter_home, is_sticky
 from qmail.core.home_files import HomeFiles, StoppedError
 from qmail.core.mbox import LOCK_S_MAX
 from qmail.core.message_source import FileSource
@@ -46,11 +46,12 @@ def main(argv: Sequence[str]) -> int:
     user, home, local, dash, ext, domain, sender, default = map(os.fsencode, words)
     hands = LocalHands(home_folder(), os.environ, LOCK_S_MAX)
     try:
-        folder = open_home(home, sticky_is_fine=is_dry)
+        folder = enter_home(home, sticky_is_fine=is_dry)
     except StoppedError as stopped:
         hands.say(stopped.text)
         return stopped.code
-    os.fchdir(folder)
+    if is_dry and is_sticky(folder):
+        print("qmail-local: warning: the home folder is sticky: mail would wait", file=sys.stderr)
     delivery = Delivery(
         target=Target(user, home, local, dash, ext, domain),
         sender=sender,

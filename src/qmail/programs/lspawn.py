@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from qmail.core.delivery import Delivery, deliver_one
-from qmail.core.delivery_plan import open_home
+from qmail.core.delivery_plan import enter_home
 from qmail.core.home_files import HomeFiles, StoppedError
 from qmail.core.local_route import BAD_ADDRESS, Route, local_route, wrong_with_recipient
 from qmail.core.mbox import LOCK_S_MAX
@@ -90,11 +90,10 @@ class LocalWork:
         hands = LocalHands(self._home, os.environ, LOCK_S_MAX)
         target = Target.unpack(task.target)
         try:
-            folder = open_home(target.home)
+            folder = enter_home(target.home)
         except StoppedError as stopped:
             hands.say(stopped.text)
             return stopped.code
-        os.fchdir(folder)
         delivery = Delivery(
             target=target,
             sender=task.sender,
