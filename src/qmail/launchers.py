@@ -23,6 +23,7 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "qmail-clean": "qmail.programs.clean",
     "qmail-lspawn": "qmail.programs.lspawn",
     "qmail-local": "qmail.programs.local",
+    "qmail-verify": "qmail.programs.verify",
     "qmail-rspawn": "qmail.programs.rspawn",
     "qmail-remote": "qmail.programs.remote",
     "qmail-getpw": "qmail.programs.getpw",

@@ -36,6 +36,7 @@ ALL_PROGRAMS = frozenset(
         "qmail-lspawn",
         "qmail-local",
         "qmail-rspawn",
+        "qmail-verify",
     }
 )
 FIELD = re.compile(rb"^(X-Id|X-Sum|Delivered-To): (.*)$", re.MULTILINE)

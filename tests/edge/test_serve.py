@@ -12,7 +12,7 @@ from tests.fakes.queue_door import QueueDoor
 
 from qmail.core.dates import mail_date
 from qmail.core.smtp_policy import read_policy
-from qmail.edge import queue_line, serve, smtp_connection
+from qmail.edge import door_line, serve, smtp_connection
 from qmail.edge.courier import QUEUE_LOST
 from qmail.edge.log import Log
 from qmail.edge.program_line import PROGRAMS_MAX, ProgramCourier
@@ -321,7 +321,7 @@ def test_a_queue_that_breaks_the_framing_is_hung_up_on(run: Run) -> None:
 def test_the_line_calls_again_and_checks_who_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_line, "CALL_AGAIN_S", 0.01)
+    monkeypatch.setattr(door_line, "CALL_AGAIN_S", 0.01)
     (tmp_path / "run").mkdir()
 
     async def connected(line: QueueLine) -> bool:

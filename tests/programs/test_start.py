@@ -12,7 +12,7 @@ from tests.fakes.homes import HOST, as_owner, open_folder, others_can_run_the_pr
 from tests.fakes.suite import WAIT_S, Suite
 
 RESIDENTS = {"qmail-queue", "qmail-clean", "qmail-send", "qmail-lspawn", "qmail-rspawn",
-             "qmail-smtpd"}  # fmt: skip
+             "qmail-verify", "qmail-smtpd"}  # fmt: skip
 POSTMASTER = f"postmaster@{HOST}"
 
 

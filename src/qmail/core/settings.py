@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from qmail.core.controls import (
@@ -130,6 +131,26 @@ def parse_virtualdomains(name: str, lines: list[Line]) -> dict[bytes, bytes]:
     return found
 
 
+class Verify(StrEnum):
+    """What control/verifyrcpt may say."""
+
+    OFF = "off"
+    """Recipients are not verified; mail for unknown ones bounces later."""
+    DEFER = "defer"
+    """They are; one that can't be verified now gets a temporary refusal."""
+    ACCEPT = "accept"
+    """They are; one that can't be verified now is accepted."""
+
+
+def parse_verify(name: str, lines: list[Line]) -> Verify:
+    """First line as one of the words of `Verify`."""
+    word = parse_line(name, lines)
+    try:
+        return Verify(word.decode("ascii", "replace"))
+    except ValueError:
+        raise ControlError(name, 1, f"{shown(word)} is none of: {', '.join(Verify)}") from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartControls:
     """What qmail-start reads."""
@@ -174,6 +195,12 @@ class SmtpdControls:
     )
     localiphost: bytes | None = control(
         parse_host, ME, doc="Replaces [address] where that address is one of this host."
+    )
+    verifyrcpt: Verify = control(
+        parse_verify,
+        Verify.DEFER,
+        doc="Unknown recipients are refused, unless it says off; what can't be verified now is"
+        " deferred (defer) or accepted (accept).",
     )
 
 

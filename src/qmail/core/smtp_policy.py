@@ -8,10 +8,11 @@ from typing import Final
 
 from qmail.core.controls import ControlError, ReadFile, load
 from qmail.core.relay import OwnAddresses, Recipients, Refusal, RelayClients
-from qmail.core.settings import SmtpdControls
+from qmail.core.settings import SmtpdControls, Verify
 from qmail.protocol import reply as replies
 from qmail.protocol.reply import Reply
 from qmail.protocol.smtp_server import MailFrom, RcptTo, SessionSettings
+from qmail.protocol.verify_door import Verdict
 
 DATABYTES_MAX: Final = 4294967294
 
@@ -38,6 +39,9 @@ class SmtpPolicy:
         self.host_name = controls.me or greeting.partition(b" ")[0]
         self.timeout_s = max(1, controls.timeoutsmtpd)
         self.clients = RelayClients(controls.relayclients)
+        self._verify = controls.verifyrcpt
+        self.verifies = controls.verifyrcpt is not Verify.OFF
+        """Whether a recipient that `judge` takes is to be verified."""
         self._recipients = Recipients(controls.rcpthosts, controls.localiphost, own_addresses)
 
     def judge(self, event: MailFrom | RcptTo, relay_suffix: bytes | None) -> tuple[Reply, bytes]:
@@ -48,6 +52,20 @@ class SmtpPolicy:
         if isinstance(verdict, Refusal):
             return REFUSALS[verdict], event.recipient
         return replies.RECIPIENT_OK, verdict
+
+    def verified(self, verdict: Verdict, relay_suffix: bytes | None) -> Reply:
+        """Return the answer to a recipient that `judge` took and of whom `verdict` is known.
+
+        What is not sure is never refused for good. Who may relay is the wrong one to hold a message
+        back for: a mail program shows its user an error.
+        """
+        if verdict is Verdict.KNOWN:
+            return replies.RECIPIENT_OK
+        if verdict is Verdict.UNKNOWN:
+            return replies.NO_SUCH_MAILBOX
+        if relay_suffix is not None or self._verify is Verify.ACCEPT:
+            return replies.RECIPIENT_OK
+        return replies.CANNOT_VERIFY
 
 
 def _databytes(control: int, override: str | None) -> int:

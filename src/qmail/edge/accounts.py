@@ -53,6 +53,13 @@ class Accounts:
     separate: bool
     by_name: dict[str, Account]
 
+    @property
+    def sole(self) -> tuple[int, int] | None:
+        """User and group of the one account; None where they are separate."""
+        if self.separate:
+            return None
+        return self["alias"].uid, self["alias"].gid
+
     def __getitem__(self, name: str) -> Account:
         """Return the account called `name`, one of ACCOUNT_GROUPS."""
         return self.by_name[name]

@@ -12,8 +12,10 @@ from typing import Final, Protocol
 from qmail.edge.courier import Courier
 from qmail.edge.log import Log
 from qmail.edge.smtp_connection import SmtpConnection
+from qmail.edge.verify_line import Asker
 from qmail.protocol.reply import Reply
 from qmail.protocol.smtp_server import MailFrom, RcptTo, SessionSettings
+from qmail.protocol.verify_door import Verdict
 
 SESSIONS_MAX: Final = 5000
 SESSIONS_PER_CLIENT_MAX: Final = 200
@@ -56,8 +58,40 @@ class Policy(Protocol):
         """Who may relay."""
         ...
 
+    @property
+    def verifies(self) -> bool:
+        """Whether a recipient that `judge` takes is to be verified."""
+        ...
+
     def judge(self, event: MailFrom | RcptTo, relay_suffix: bytes | None) -> tuple[Reply, bytes]:
         """Return the answer to MAIL or RCPT, and the address that goes with it."""
+        ...
+
+    def verified(self, verdict: Verdict, relay_suffix: bytes | None) -> Reply:
+        """Return the answer to a recipient of whom `verdict` is known."""
+        ...
+
+
+class Verifier(Protocol):
+    """Knows whether a recipient exists, or finds it out."""
+
+    def verdict(self, recipient: bytes, asker: Asker) -> Verdict | None:
+        """Return what is known of `recipient`; None: `asker` is told later, and soon."""
+        ...
+
+    def sweep(self) -> None:
+        """Give up what was asked too long ago."""
+        ...
+
+
+class Guesses(Protocol):
+    """Counts unknown recipients."""
+
+    def hold(self, ip: str, in_session: int, *, is_trusted: bool) -> float | None:
+        """Count one more of the client at `ip`, its session's `in_session`th.
+
+        Returns: the delay of the answer in seconds; None: the session ends.
+        """
         ...
 
 
@@ -67,8 +101,13 @@ class SmtpServer:
     def __init__(self, policy: Policy, log: Log, mail_date: Callable[[int], bytes]) -> None:
         self.policy = policy
         self.mail_date = mail_date
-        self.now = asyncio.get_running_loop().time
+        loop = asyncio.get_running_loop()
+        self.now = loop.time
+        self.call_later: Callable[..., object] = loop.call_later
         self.courier: Courier
+        self.verifier: Verifier | None = None
+        """None: every recipient of a domain that is ours is taken."""
+        self.guesses: Guesses
         self._log = log
         self._connections: set[SmtpConnection] = set()
         self._per_client: Counter[str] = Counter()
@@ -119,6 +158,8 @@ class SmtpServer:
         now = self.now()
         for connection in list(self._connections):
             connection.check(now)
+        if self.verifier is not None:
+            self.verifier.sweep()
         pause_s = self.policy.timeout_s / SWEEPS_PER_TIMEOUT
         pause_s = min(max(pause_s, SWEEP_S_MIN), SWEEP_S_MAX)
         asyncio.get_running_loop().call_later(pause_s, self._sweep)

@@ -26,6 +26,7 @@ from qmail.protocol.smtp_server import (
     Session,
 )
 from qmail.protocol.trace import Peer, received_start
+from qmail.protocol.verify_door import Verdict
 
 if TYPE_CHECKING:
     from qmail.edge.serve import SmtpServer
@@ -47,6 +48,7 @@ class SmtpConnection(asyncio.Protocol):
     __slots__ = (
         "_active_at",
         "_address",
+        "_asked",
         "_bytes_in",
         "_data_began",
         "_ends_after_answer",
@@ -61,6 +63,7 @@ class SmtpConnection(asyncio.Protocol):
         "_trace",
         "_traced_helo",
         "_transport",
+        "_unknown_count",
         "ip",
     )  # fmt: skip
 
@@ -70,6 +73,8 @@ class SmtpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parcel: Parcel | None = None
         self._relay_suffix: bytes | None = None
+        self._asked: bytes | None = None
+        self._unknown_count = 0
         self._active_at = 0.0
         self._data_began = 0.0
         self._bytes_in = 0
@@ -168,6 +173,15 @@ class SmtpConnection(asyncio.Protocol):
         if not self._session.is_closed:
             self._pump()
 
+    # --- what the verifier calls ----------------------------------------------------------------
+
+    def on_verdict(self, verdict: Verdict) -> None:
+        """Answer the recipient that waits."""
+        address, self._asked = self._asked, None
+        if address is not None and not self._session.is_closed:
+            self._answer_recipient(address, verdict)
+            self._pump()
+
     # --- what the server calls ------------------------------------------------------------------
 
     def check(self, now: float) -> None:
@@ -176,9 +190,8 @@ class SmtpConnection(asyncio.Protocol):
             return
         if self._is_lingering or self._is_blocked or self._session.is_closed:
             self._transport.abort()
-        elif self._session.is_waiting:
-            if self._parcel is not None:
-                self._parcel.give_up()
+        elif self._parcel is not None and self._session.is_waiting:
+            self._parcel.give_up()
             self.on_queued(QUEUE_SLOW, 0)
         else:
             self._refused(replies.TIMED_OUT)
@@ -189,7 +202,7 @@ class SmtpConnection(asyncio.Protocol):
         """End the session; one that waits for the queue ends when it has been answered."""
         if self._is_lingering and self._transport is not None:
             self._transport.abort()
-        elif self._session.is_waiting:
+        elif self._parcel is not None and self._session.is_waiting:
             self._ends_after_answer = True
         else:
             self._session.close(replies.SHUTTING_DOWN)
@@ -227,7 +240,7 @@ class SmtpConnection(asyncio.Protocol):
         if has_moved or session.is_in_data:
             # Not for a byte more of a command line: the whole line has one timeout.
             self._active_at = self._server.now()
-        if self._parcel is not None or self._is_paused:
+        if self._parcel is not None or self._is_paused or session.is_waiting:
             self._set_reading()
 
     def _deadline(self) -> float:
@@ -274,8 +287,41 @@ class SmtpConnection(asyncio.Protocol):
 
     # --- events ---------------------------------------------------------------------------------
 
-    def _judge(self, event: MailFrom | RcptTo) -> None:
-        reply, address = self._server.policy.judge(event, self._relay_suffix)
+    def _on_mail(self, event: MailFrom) -> None:
+        self._answer(*self._server.policy.judge(event, self._relay_suffix))
+
+    def _on_rcpt(self, event: RcptTo) -> None:
+        policy, verifier = self._server.policy, self._server.verifier
+        reply, address = policy.judge(event, self._relay_suffix)
+        if reply.code != 250 or verifier is None or not policy.verifies:
+            self._answer(reply, address)
+            return
+        verdict = verifier.verdict(address, self)
+        if verdict is None:
+            self._asked = address
+        else:
+            self._answer_recipient(address, verdict)
+
+    def _answer_recipient(self, address: bytes, verdict: Verdict) -> None:
+        server = self._server
+        reply = server.policy.verified(verdict, self._relay_suffix)
+        if verdict is Verdict.UNKNOWN:
+            self._unknown_count += 1
+            is_trusted = self._relay_suffix is not None
+            hold_s = server.guesses.hold(self.ip, self._unknown_count, is_trusted=is_trusted)
+            if hold_s is None:
+                reply = replies.TOO_MANY_UNKNOWN
+            elif hold_s:
+                server.call_later(hold_s, self._answer_held, reply, address)
+                return
+        self._answer(reply, address)
+
+    def _answer_held(self, reply: Reply, address: bytes) -> None:
+        if not self._session.is_closed:
+            self._answer(reply, address)
+            self._pump()
+
+    def _answer(self, reply: Reply, address: bytes) -> None:
         if reply.code != 250:
             self._refused(reply, address)
         self._session.answer(reply, address)
@@ -316,8 +362,8 @@ class SmtpConnection(asyncio.Protocol):
         self._refused(event.reply)
 
     HANDLERS: ClassVar[Mapping[type, Callable[["SmtpConnection", Any], None]]] = {
-        MailFrom: _judge,
-        RcptTo: _judge,
+        MailFrom: _on_mail,
+        RcptTo: _on_rcpt,
         DataBegins: _on_data,
         Body: _on_body,
         MessageEnds: _on_end,

@@ -243,11 +243,19 @@ def listen_door(home: str, name: str) -> socket.socket:
 
 
 def inherited_door(home: str, name: str) -> socket.socket:
-    """Return the listening socket that qmail-start left us as QMAIL_DOOR, or bind our own.
+    """Return the listening socket that qmail-start left us in QMAIL_DOOR, or bind our own.
 
-    Raises: OSError: as `listen_door`.
+    QMAIL_DOOR holds the descriptors of all our doors; the one that is taken is removed from it.
+    Raises: OSError: as `listen_door`, or what QMAIL_DOOR names is no socket.
     """
-    fd = os.environ.pop("QMAIL_DOOR", "")
-    if fd.isdigit():
-        return socket.socket(fileno=int(fd))
+    fds = os.environ.pop("QMAIL_DOOR", "").split()
+    for fd in filter(str.isdigit, fds):
+        sock = socket.socket(fileno=int(fd))
+        if os.path.basename(sock.getsockname()) == name:
+            fds.remove(fd)
+            os.environ["QMAIL_DOOR"] = " ".join(fds)
+            return sock
+        sock.detach()
+    if fds:
+        os.environ["QMAIL_DOOR"] = " ".join(fds)
     return listen_door(home, name)

@@ -3,7 +3,8 @@
 The only resident program besides qmail-start that is root, so it does little: frames in from
 qmail-send at run/lspawn, the address asked of a helper under qmailp, the message opened and handed
 to a resident qmail-local of the recipient, the report passed back. It reads no file of a user.
-Source: spec/delivery.md 2 and 10.
+At run/mailbox qmail-verify asks whether an address has a mailbox: this goes the same way, without
+a message. Source: spec/delivery.md 2 and 10.
 """
 
 import contextlib
@@ -25,8 +26,8 @@ from qmail.core.home_files import HomeFiles, StoppedError
 from qmail.core.local_route import BAD_ADDRESS, Route, local_route, wrong_with_recipient
 from qmail.core.mbox import LOCK_S_MAX
 from qmail.core.message_source import FileSource
+from qmail.core.owners import Owners
 from qmail.core.quick_delivery import QuickDelivery
-from qmail.core.users import answer_for, sole_owner
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.edge.local_hands import LocalHands
 from qmail.edge.log import complain
@@ -37,11 +38,16 @@ from qmail.edge.station import Door, Listener, Station, inherited_door
 from qmail.edge.task_server import TaskServer
 from qmail.protocol.doors import JOB_FRAME_MAX, Job, Report
 from qmail.protocol.exits import Exit
-from qmail.protocol.local_door import Answer, Target, Task, pack_task
+from qmail.protocol.local_door import Answer, Look, Target, Task, pack_task
 from qmail.protocol.options import asks_for_help
+from qmail.protocol.verify_door import QUESTION_FRAME_MAX, Question
 
 NAME: Final = "qmail-lspawn"
 JOBS_MAX: Final = 5000
+LOOKS_MAX: Final = 500
+"""So many questions of qmail-verify are under way at a time."""
+LOOK_S_MAX: Final = 10.0
+"""A question without an answer after this time gets the answer that there is no telling."""
 ANSWERS_MAX: Final = 10000
 ANSWER_LIVES_S: Final = 1.0
 """A change of accounts or homes is seen after this time at the latest."""
@@ -56,6 +62,10 @@ TOO_MANY: Final = b"ZToo many deliveries at a time. (#4.3.5)\n"
 BAD_BODY: Final = b"DInternal error: that is not the name of a message. (#5.3.5)\n"
 CANNOT_READ: Final = b"ZUnable to open the message. (#4.3.0)\n"
 SUSPICIOUS: Final = b"ZThe message file is not what it should be. (#4.3.5)\n"
+NO_TELLING: Final = b"ZNo telling now whether there is such a mailbox. (#4.3.0)\n"
+
+NO_BODY: Final = b""
+"""The body of a job that is a question: no message is opened, nothing delivered."""
 
 
 class LocalWork:
@@ -66,18 +76,9 @@ class LocalWork:
     ) -> None:
         self._home = home
         self._limits = limits
-        self._alias_home = os.fsencode(f"{home}/alias")
-        self._accounts = accounts
         self._default_delivery = default_delivery
-        self._machine = Machine()
-
-    def find(self, local: bytes) -> Answer:
-        """Look a local part up: the helper's work."""
-        alias = self._accounts["alias"]
-        if not self._accounts.separate:
-            return Answer(local, 0, sole_owner(local, alias.uid, alias.gid, self._alias_home))
-        alias_home = self._alias_home if os.path.isdir(self._alias_home) else b""
-        return answer_for(local, self._machine, alias_home)
+        self.find = Owners(home, Machine(), accounts.sole).find
+        """Looks a local part up: the helper's work."""
 
     def reside(self, sock: socket.socket) -> int:
         """Deliver until the channel closes: the life of a resident qmail-local."""
@@ -140,6 +141,7 @@ class Lspawn:
         self._lookup = Lookup(self._station, (helper.uid, helper.gid), work.find, self._on_answer)
         self._residents = Residents(self._station, work.reside, self._open, self._report)
         self._tickets: dict[int, tuple[Door, int]] = {}
+        self._looks: dict[int, float] = {}
         self._last_serial = 0
         self._routes: dict[bytes, tuple[float, Route]] = {}
         self._asking: dict[bytes, list[tuple[int, Job]]] = {}
@@ -147,6 +149,7 @@ class Lspawn:
         self._callers: set[Door] = set()
         self._end_at: float | None = None
         Listener(self._station, inherited_door(home, "lspawn"), self._on_call)
+        Listener(self._station, inherited_door(home, "mailbox"), self._on_asker)
         self._station.on_signal(signal.SIGCHLD, self._reap)
         self._station.on_signal(signal.SIGTERM, self._on_term)
         self._station.on_signal(signal.SIGINT, self._on_term)
@@ -154,7 +157,7 @@ class Lspawn:
     def run(self) -> int:
         """Serve until TERM, then let what is running finish."""
         next_tick = 0.0
-        while self._end_at is None or (self._tickets and time.monotonic() < self._end_at):
+        while self._end_at is None or (self._has_jobs and time.monotonic() < self._end_at):
             self._station.turn(self._wait_s())
             self._lookup.flush()
             self._residents.flush()
@@ -166,13 +169,19 @@ class Lspawn:
                 next_tick = now + TICK_S
                 self._lookup.tick(now)
                 self._residents.tick(now)
+                self._give_up_looks(now)
         self._residents.close()
         self._lookup.close()
         return Exit.OK
 
+    @property
+    def _has_jobs(self) -> bool:
+        return len(self._tickets) > len(self._looks)
+
     def _wait_s(self) -> float | None:
         # Asleep without a limit only when nobody is to be ended and nothing is due.
-        if self._end_at is None and self._residents.is_empty and not self._lookup.is_waiting:
+        is_idle = self._residents.is_empty and not self._looks
+        if self._end_at is None and is_idle and not self._lookup.is_waiting:
             return None
         return TICK_S
 
@@ -181,15 +190,32 @@ class Lspawn:
             self._end_at = time.monotonic() + LAST_DELIVERIES_S_MAX
 
     def _on_call(self, sock: socket.socket) -> None:
-        door = Door(
-            self._station,
-            sock,
-            JOB_FRAME_MAX,
-            on_frames=self._on_jobs,
-            on_close=self._callers.discard,
+        self._admit(
+            Door(
+                self._station,
+                sock,
+                JOB_FRAME_MAX,
+                on_frames=self._on_jobs,
+                on_close=self._callers.discard,
+            ),
+            self._accounts["qmails"].uid,
         )
+
+    def _on_asker(self, sock: socket.socket) -> None:
+        self._admit(
+            Door(
+                self._station,
+                sock,
+                QUESTION_FRAME_MAX,
+                on_frames=self._on_questions,
+                on_close=self._callers.discard,
+            ),
+            self._accounts["qmailp"].uid,
+        )
+
+    def _admit(self, door: Door, uid: int) -> None:
         self._callers.add(door)
-        if door.peer_uid != self._accounts["qmails"].uid:
+        if door.peer_uid != uid:
             complain(NAME, f"refused a call from uid {door.peer_uid}")
             door.close()
 
@@ -203,22 +229,43 @@ class Lspawn:
             serial = self._last_serial = self._last_serial + 1
             self._tickets[serial] = (door, job.delivery)
             wrong = self._wrong_with(job)
-            if wrong is not None:
-                self._report(serial, wrong)
-                continue
-            kept = self._routes.get(job.recipient)
-            if kept is not None and kept[0] > now:
-                self._send_on(serial, job, kept[1])
-                continue
-            wrong = wrong_with_recipient(job.recipient)
             if wrong is None:
-                self._ask(serial, job)
+                self._begin(serial, job, now)
             else:
                 self._report(serial, wrong)
 
+    def _on_questions(self, door: Door, payloads: list[bytes]) -> None:
+        now = time.monotonic()
+        for payload in payloads:
+            question = Question.unpack(payload)
+            serial = self._last_serial = self._last_serial + 1
+            self._tickets[serial] = (door, question.tag)
+            if self._end_at is None and len(self._looks) < LOOKS_MAX:
+                self._looks[serial] = now
+                self._begin(serial, Job(question.tag, NO_BODY, b"", question.recipient), now)
+            else:
+                self._report(serial, NO_TELLING)
+
+    def _begin(self, serial: int, job: Job, now: float) -> None:
+        kept = self._routes.get(job.recipient)
+        if kept is not None and kept[0] > now:
+            self._send_on(serial, job, kept[1])
+            return
+        wrong = wrong_with_recipient(job.recipient)
+        if wrong is None:
+            self._ask(serial, job)
+        else:
+            self._report(serial, wrong)
+
+    def _give_up_looks(self, now: float) -> None:
+        for serial, asked_at in list(self._looks.items()):
+            if now <= asked_at + LOOK_S_MAX:
+                return
+            self._report(serial, NO_TELLING)
+
     def _wrong_with(self, job: Job) -> bytes | None:
         """Return the report for a job that is not even tried. Source: spec/delivery.md 10."""
-        if len(self._tickets) > JOBS_MAX:
+        if len(self._tickets) - len(self._looks) > JOBS_MAX:
             return TOO_MANY
         if len(job.body) > BODY_BYTES_MAX or not _BODY.fullmatch(job.body):
             return BAD_BODY
@@ -253,7 +300,12 @@ class Lspawn:
             self._report(serial, route)
             return
         who, target = route
-        self._residents.give(who, (serial, pack_task(serial, job.sender, target), job.body))
+        if job.body:
+            self._residents.give(who, (serial, pack_task(serial, job.sender, target), job.body))
+        elif serial in self._looks and not self._residents.look(
+            who, serial, Look(serial, target).pack()
+        ):
+            self._report(serial, NO_TELLING)
 
     def _open(self, serial: int, body: bytes) -> int | None:
         """Open the message of a job that leaves now; None: the job is over already."""
@@ -268,8 +320,10 @@ class Lspawn:
         return None
 
     def _report(self, serial: int, text: bytes) -> None:
-        door, delivery = self._tickets.pop(serial)
-        if door.is_open:
+        # A question that was given up may be answered all the same.
+        door, delivery = self._tickets.pop(serial, (None, 0))
+        self._looks.pop(serial, None)
+        if door is not None and door.is_open:
             door.send(Report(delivery, text).pack())
             self._talked_to.add(door)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from qmail.core.controls import ControlError, control_reader
 from qmail.core.dates import mail_date
+from qmail.core.guessing import Guesses
 from qmail.core.relay import OwnAddresses
 from qmail.core.smtp_policy import SmtpPolicy, read_policy
 from qmail.edge.accounts import MissingAccountError, accounts_of
@@ -19,6 +20,7 @@ from qmail.edge.log import Log, complain
 from qmail.edge.program_line import ProgramCourier
 from qmail.edge.queue_line import QueueLine
 from qmail.edge.serve import SmtpServer
+from qmail.edge.verify_line import VerifyLine
 from qmail.protocol.exits import Exit
 
 NAME: Final = "qmail-smtpd"
@@ -51,30 +53,40 @@ class Resident:
         self._own_addresses = own_addresses
         self._server = SmtpServer(policy, Log(LOG_FD), mail_date)
         self._stop = asyncio.Event()
+        self._verifier: VerifyLine
 
     async def serve(self, sockets: list[socket.socket]) -> None:
         """Serve until TERM."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._read_again)
-        task = self._find_queue()
+        tasks = [self._find_verifier(), *self._find_queue()]
         await self._server.listen(sockets)
         await self._stop.wait()
         await self._server.shut_down()
-        if task is not None:
+        for task in tasks:
             task.cancel()
 
-    def _find_queue(self) -> "asyncio.Task[None] | None":
+    def _find_verifier(self) -> "asyncio.Task[None]":
+        server = self._server
+        server.guesses = Guesses(server.now)
+        peers = frozenset({0, accounts_of(self._home)["qmailp"].uid})
+        line = VerifyLine(self._home, peers, server.has_work, server.now)
+        server.verifier = self._verifier = line
+        server.at_end_of_turn(line.flush)
+        return asyncio.get_running_loop().create_task(line.keep_up())
+
+    def _find_queue(self) -> "list[asyncio.Task[None]]":
         server = self._server
         program = os.environ.get("QMAILQUEUE")
         if program is not None:
             server.courier = ProgramCourier(program)
-            return None
+            return []
         peers = frozenset({0, accounts_of(self._home)["qmailq"].uid})
         line = QueueLine(self._home, peers, server.has_work)
         server.courier = line
         server.at_end_of_turn(line.flush)
-        return asyncio.get_running_loop().create_task(line.keep_up())
+        return [asyncio.get_running_loop().create_task(line.keep_up())]
 
     def _read_again(self) -> None:
         """Read the control files again; with a bad one, go on with the old settings."""
@@ -86,6 +98,7 @@ class Resident:
             complain(NAME, f"{trouble}: going on with the old settings")
             self._server.log_line(b"smtpd: controls not read, going on with the old ones")
         else:
+            self._verifier.forget()
             self._server.log_line(b"smtpd: controls read")
 
 

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NoReturn
 
 from qmail.core.dates import mail_date
+from qmail.core.guessing import hold_s
 from qmail.core.smtp_policy import SmtpPolicy
 from qmail.edge.log import complain
 from qmail.edge.smtp_log import refusal_line
 from qmail.edge.submit import submit
+from qmail.edge.verify_call import ask_verifier
 from qmail.protocol import reply as replies
 from qmail.protocol.reply import Reply
 from qmail.protocol.smtp_server import (
@@ -31,6 +33,7 @@ from qmail.protocol.smtp_server import (
     Session,
 )
 from qmail.protocol.trace import Peer, received_start
+from qmail.protocol.verify_door import Verdict
 
 RECEIVE_BYTES: Final = 65536
 DATA_S_MIN: Final = 600.0
@@ -133,6 +136,7 @@ class Conversation:
             self._relay_suffix = os.fsencode(environ["RELAYCLIENT"])
         elif policy.clients.may_relay(environ.get("TCPREMOTEIP", "")):
             self._relay_suffix = b""
+        self._unknown_count = 0
 
     def run(self) -> int:
         """Talk until the end; return the exit code: 0 only after QUIT (spec/smtp.md A.1)."""
@@ -181,6 +185,8 @@ class Conversation:
         match event:
             case MailFrom() | RcptTo():
                 reply, address = self._policy.judge(event, self._relay_suffix)
+                if reply.code == 250 and isinstance(event, RcptTo) and self._policy.verifies:
+                    reply = self._verified(address)
                 if reply.code != 250:
                     self._log(reply, self._session.sender, address)
                 self._session.answer(reply, address)
@@ -191,6 +197,16 @@ class Conversation:
                 self._log(reply, self._session.sender)
             case _:
                 raise AssertionError(f"{event} outside a message")
+
+    def _verified(self, recipient: bytes) -> Reply:
+        verdict = ask_verifier(self._home, recipient)
+        if verdict is Verdict.UNKNOWN:
+            self._unknown_count += 1
+            wait_s = hold_s(self._unknown_count)
+            if wait_s is None:
+                return replies.TOO_MANY_UNKNOWN
+            time.sleep(wait_s)
+        return self._policy.verified(verdict, self._relay_suffix)
 
     def _take_message(self) -> None:
         session = self._session

@@ -40,15 +40,18 @@ DOORS: Final = {
     "clean": ("qmails", 0o600),
     "lspawn": ("qmails", 0o600),
     "rspawn": ("qmails", 0o600),
+    "mailbox": ("qmailp", 0o600),
+    "verify": ("qmaild", 0o600),
 }
-# Program: account, whether it stays root, its door. Started in this order, stopped in waves.
+# Program: account, whether it stays root, its doors. Started in this order, stopped in waves.
 RESIDENTS: Final = {
-    "qmail-queue": ("qmailq", False, "queue"),
-    "qmail-clean": ("qmailq", False, "clean"),
-    "qmail-send": ("qmails", False, "send"),
-    "qmail-lspawn": ("qmails", True, "lspawn"),
-    "qmail-rspawn": ("qmailr", False, "rspawn"),
-    "qmail-smtpd": ("qmaild", False, ""),
+    "qmail-queue": ("qmailq", False, ("queue",)),
+    "qmail-clean": ("qmailq", False, ("clean",)),
+    "qmail-send": ("qmails", False, ("send",)),
+    "qmail-lspawn": ("qmails", True, ("lspawn", "mailbox")),
+    "qmail-rspawn": ("qmailr", False, ("rspawn",)),
+    "qmail-verify": ("qmailp", False, ("verify",)),
+    "qmail-smtpd": ("qmaild", False, ()),
 }
 STOP_WAVES: Final = (("qmail-smtpd",), ("qmail-send",), tuple(RESIDENTS))
 """Nothing new comes in; what is being delivered ends; the rest has nothing left to do."""
@@ -96,7 +99,7 @@ class Starter:
         """HUP goes to all that read controls, ALRM to qmail-send, as when it was the same pid."""
         names: tuple[str, ...] = ("qmail-send",)
         if number == signal.SIGHUP:
-            names = ("qmail-send", "qmail-rspawn", "qmail-smtpd")
+            names = ("qmail-send", "qmail-rspawn", "qmail-verify", "qmail-smtpd")
         for name in names:
             child = self._children.get(name)
             if child is not None and child.pid:
@@ -117,8 +120,8 @@ class Starter:
         doors = {name: self._bind_door(name) for name in DOORS}
         ports = [self._bind_port(listener) for listener in listeners]
         self._start_logger()
-        for name, (account, keeps_root, door) in RESIDENTS.items():
-            descriptors = (doors[door],) if door else tuple(ports)
+        for name, (account, keeps_root, own_doors) in RESIDENTS.items():
+            descriptors = tuple(doors[door] for door in own_doors) or tuple(ports)
             if name == "qmail-smtpd" and not ports:
                 self._say("control/listeners is empty: no qmail-smtpd")
                 continue

@@ -80,6 +80,8 @@ TOO_MANY_ERRORS: Final = Reply(421, b"4.7.0", b"too many errors")
 
 NOT_RELAYING: Final = Reply(553, b"5.7.1", b"not a domain that this server takes mail for")
 NO_DOMAIN: Final = Reply(553, b"5.1.3", b"recipient without a domain")
+NO_SUCH_MAILBOX: Final = Reply(550, b"5.1.1", b"no mailbox of this name here")
+TOO_MANY_UNKNOWN: Final = Reply(421, b"4.7.0", b"too many unknown recipients")
 TOO_MANY_RECIPIENTS: Final = Reply(452, b"4.5.3", b"too many recipients")
 MESSAGE_TOO_BIG: Final = Reply(552, b"5.3.4", b"message too big")
 TOO_MANY_HOPS: Final = Reply(554, b"5.4.6", b"too many hops, this message is looping")
@@ -90,6 +92,7 @@ TOO_MANY_SESSIONS: Final = Reply(421, b"4.7.0", b"too many connections, come bac
 TIMED_OUT: Final = Reply(451, b"4.4.2", b"timeout")
 SHUTTING_DOWN: Final = Reply(421, b"4.3.2", b"shutting down, come back later")
 NOT_SET_UP: Final = Reply(421, b"4.3.0", b"unable to read controls")
+CANNOT_VERIFY: Final = Reply(451, b"4.3.0", b"unable to verify this recipient now, try again")
 QUEUE_DOWN: Final = Reply(451, b"4.3.0", b"the queue is not available")
 UNFORESEEN: Final = Reply(421, b"4.3.0", b"internal trouble")
 

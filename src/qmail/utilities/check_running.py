@@ -26,6 +26,7 @@ RUNS_AS: Final = {
     "qmail-queue": "qmailq",
     "qmail-clean": "qmailq",
     "qmail-rspawn": "qmailr",
+    "qmail-verify": "qmailp",
     "qmail-smtpd": "qmaild",
 }
 """Account of each resident program (spec/programs.md 0)."""

@@ -1,0 +1,238 @@
+"""qmail-verify: says whether mail for an address would be taken. Runs as qmailp.
+
+qmail-smtpd asks it at run/verify before it accepts a recipient. It routes the address as qmail-send
+does and looks its owner up as qmail-lspawn does, with the same code; where `.qmail` files in a home
+decide, it asks qmail-lspawn at run/mailbox, whose qmail-local looks under the recipient's uid. It
+opens no file of a user. Source: spec/oddities.md 2 (CVE-2020-3811, CVE-2020-3812).
+"""
+
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from qmail.core.controls import ControlError, control_reader, load
+from qmail.core.local_route import local_route, wrong_with_recipient
+from qmail.core.owners import Owners
+from qmail.core.routing import Routes, route, routes_from
+from qmail.core.settings import SendControls
+from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.caller import CALL_AGAIN_S, Caller, Line
+from qmail.edge.log import complain
+from qmail.edge.lookup import Lookup
+from qmail.edge.passwd import Machine
+from qmail.edge.station import Door, Listener, Station, inherited_door
+from qmail.mail import Channel
+from qmail.protocol.doors import REPORT_FRAME_MAX, Report
+from qmail.protocol.exits import Exit
+from qmail.protocol.local_door import Answer
+from qmail.protocol.verify_door import KNOWN_REPORT, QUESTION_FRAME_MAX, Question
+
+NAME: Final = "qmail-verify"
+QUESTIONS_MAX: Final = 10000
+"""So many questions are under way at a time; to more the answer is that there is no telling."""
+TICK_S: Final = 1.0
+NO_TELLING: Final = b"ZNo telling now whether there is such a mailbox. (#4.3.0)\n"
+
+Asker = tuple[Door, int]
+"""Who asked, and the tag of the question."""
+
+
+class Verify:
+    """The service: questions in, reports out."""
+
+    def __init__(self, home: str, accounts: Accounts, routes: Routes) -> None:
+        self._home = home
+        self._accounts = accounts
+        self._routes = routes
+        self._station = Station()
+        account = accounts["qmailp"]
+        self._find = Owners(home, Machine(), accounts.sole).find
+        self._lookup = Lookup(
+            self._station, (account.uid, account.gid), self._find, self._on_answer
+        )
+        self._mailboxes = Caller(
+            self._station,
+            home,
+            Line(
+                "mailbox",
+                frozenset({0, account.uid}),
+                REPORT_FRAME_MAX,
+                self._on_reports,
+                self._on_mailbox_change,
+            ),
+        )
+        self._askers_of: dict[bytes, list[tuple[Asker, bytes]]] = {}
+        """By the local part whose owner is looked up: who asked, and the routed address."""
+        self._forwarded: dict[int, Asker] = {}
+        """By the tag of our question to qmail-lspawn."""
+        self._count = 0
+        self._last_tag = 0
+        self._to_mailboxes: list[bytes] = []
+        self._talked_to: set[Door] = set()
+        self._callers: set[Door] = set()
+        self._is_ending = False
+        Listener(self._station, inherited_door(home, "verify"), self._on_call)
+        self._station.on_signal(signal.SIGCHLD, self._reap)
+        self._station.on_signal(signal.SIGHUP, self._read_again)
+        self._station.on_signal(signal.SIGTERM, self._on_term)
+        self._station.on_signal(signal.SIGINT, self._on_term)
+
+    def run(self) -> int:
+        """Serve until TERM."""
+        next_tick = 0.0
+        while not self._is_ending:
+            if not self._mailboxes.is_up:
+                self._mailboxes.call()
+            self._station.turn(self._wait_s())
+            self._flush()
+            now = time.monotonic()
+            if now >= next_tick:
+                next_tick = now + TICK_S
+                self._lookup.tick(now)
+        self._lookup.close()
+        return Exit.OK
+
+    def _wait_s(self) -> float | None:
+        if not self._mailboxes.is_up:
+            return CALL_AGAIN_S
+        return TICK_S if self._lookup.is_waiting else None
+
+    def _flush(self) -> None:
+        self._lookup.flush()
+        if self._to_mailboxes:
+            self._mailboxes.send(self._to_mailboxes)
+            self._to_mailboxes.clear()
+        for door in self._talked_to:
+            door.flush()
+        self._talked_to.clear()
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def _on_term(self) -> None:
+        self._is_ending = True
+
+    def _read_again(self) -> None:
+        """Read the control files again; with a bad one, go on with the old routes."""
+        try:
+            self._routes = routes_from(load(SendControls, control_reader(self._home)))
+        except (ControlError, OSError) as trouble:
+            complain(NAME, f"{trouble}: going on with the old settings")
+
+    def _on_call(self, sock: socket.socket) -> None:
+        door = Door(
+            self._station,
+            sock,
+            QUESTION_FRAME_MAX,
+            on_frames=self._on_questions,
+            on_close=self._callers.discard,
+        )
+        self._callers.add(door)
+        if door.peer_uid not in (0, self._accounts["qmaild"].uid):
+            complain(NAME, f"refused a call from uid {door.peer_uid}")
+            door.close()
+
+    def _on_questions(self, door: Door, payloads: list[bytes]) -> None:
+        for payload in payloads:
+            question = Question.unpack(payload)
+            self._count += 1
+            asker = (door, question.tag)
+            if self._count > QUESTIONS_MAX:
+                self._answer(asker, NO_TELLING)
+                continue
+            channel, address = route(question.recipient, self._routes)
+            wrong = KNOWN_REPORT if channel is Channel.REMOTE else wrong_with_recipient(address)
+            if wrong is None:
+                self._look_up(asker, address)
+            else:
+                self._answer(asker, wrong)
+
+    def _look_up(self, asker: Asker, address: bytes) -> None:
+        local = address.rpartition(b"@")[0]
+        self._askers_of.setdefault(local, []).append((asker, address))
+        if self._accounts.separate:
+            self._lookup.ask(local)
+        else:
+            self._on_answer(local, self._find(local))
+
+    def _on_answer(self, local: bytes, answer: Answer | None) -> None:
+        for asker, address in self._askers_of.pop(local, []):
+            found = local_route(answer, address)
+            if isinstance(found, bytes):
+                self._answer(asker, found)
+            elif answer is not None and answer.owner is not None and not answer.owner.dash:
+                # A user's own address: with or without a `.qmail` there is a mailbox.
+                self._answer(asker, KNOWN_REPORT)
+            else:
+                self._forward(asker, address)
+
+    def _forward(self, asker: Asker, address: bytes) -> None:
+        if not self._mailboxes.is_up:
+            self._answer(asker, NO_TELLING)
+            return
+        self._last_tag += 1
+        self._forwarded[self._last_tag] = asker
+        self._to_mailboxes.append(Question(self._last_tag, address).pack())
+
+    def _on_reports(self, payloads: list[bytes]) -> None:
+        for payload in payloads:
+            report = Report.unpack(payload)
+            asker = self._forwarded.pop(report.delivery, None)
+            if asker is not None:
+                self._answer(asker, report.text)
+
+    def _on_mailbox_change(self, is_up: bool) -> None:
+        """Give up what qmail-lspawn was asked where it is gone."""
+        if not is_up:
+            self._to_mailboxes.clear()
+            forwarded, self._forwarded = self._forwarded, {}
+            for asker in forwarded.values():
+                self._answer(asker, NO_TELLING)
+
+    def _answer(self, asker: Asker, report: bytes) -> None:
+        self._count -= 1
+        door, tag = asker
+        if door.is_open:
+            door.send(Report(tag, report).pack())
+            self._talked_to.add(door)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                self._lookup.reaped(pid)
+                code = os.waitstatus_to_exitcode(status)
+                if code:
+                    how = f"exit code {code}" if code > 0 else f"signal {-code}"
+                    complain(NAME, f"warning: helper for addresses {pid} ended by {how}")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve until TERM. Returns: 0 after TERM, 111 when it can't start."""
+    if argv:
+        print(f"{NAME}: usage: {NAME} (no arguments)", file=sys.stderr)
+        return Exit.PERMANENT
+    home = home_folder()
+    os.umask(0o077)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        accounts = accounts_of(home)
+        routes = routes_from(load(SendControls, control_reader(home)))
+        service = Verify(home, accounts, routes)
+    except (ControlError, MissingAccountError, OSError) as trouble:
+        complain(NAME, f"fatal: {trouble}")
+        return Exit.TEMPORARY
+    if os.geteuid() == 0:
+        complain(NAME, "fatal: not as root: qmail-start runs this under qmailp")
+        return Exit.TEMPORARY
+    # The helper is a copy of this process: what is here now stays shared with it.
+    gc.collect()
+    gc.freeze()
+    return service.run()
