@@ -1,5 +1,6 @@
 """Residents from both sides, and the helper for addresses, with real processes."""
 
+import contextlib
 import os
 import socket
 import tempfile
@@ -121,6 +122,10 @@ def office() -> Iterator[Callable[[Callable[[socket.socket], int]], Office]]:
     yield make
     for one in made:
         one.residents.close()
+    # Later tests wait for children of their own.
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
 
 
 Make = Callable[[Callable[[socket.socket], int]], Office]

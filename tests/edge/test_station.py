@@ -310,6 +310,28 @@ def test_the_door_that_qmail_start_made_is_taken_over(
     assert "QMAIL_DOOR" not in os.environ
 
 
+def test_each_of_several_doors_is_taken_over_by_its_name(
+    home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [str(listen_door(home, name).detach()) for name in ("x", "y")]
+    monkeypatch.setenv("QMAIL_DOOR", " ".join(made))
+    for name, fd in zip(("y", "x"), reversed(made), strict=True):
+        with inherited_door(home, name) as door:
+            assert door.fileno() == int(fd)
+    assert "QMAIL_DOOR" not in os.environ
+
+
+def test_door_that_was_not_made_for_us_is_left_and_ours_is_bound(
+    home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = listen_door(home, "x")
+    monkeypatch.setenv("QMAIL_DOOR", str(made.fileno()))
+    with inherited_door(home, "y") as door, made:
+        assert door.fileno() != made.fileno()
+        call_door(home, "y").close()
+        assert os.environ["QMAIL_DOOR"] == str(made.fileno())
+
+
 def test_without_a_descriptor_to_spare_a_listener_pauses_and_lives(
     station: Station, home: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -249,13 +249,14 @@ def inherited_door(home: str, name: str) -> socket.socket:
     Raises: OSError: as `listen_door`, or what QMAIL_DOOR names is no socket.
     """
     fds = os.environ.pop("QMAIL_DOOR", "").split()
-    for fd in filter(str.isdigit, fds):
+    taken: socket.socket | None = None
+    for fd in filter(str.isdigit, tuple(fds)):
         sock = socket.socket(fileno=int(fd))
         if os.path.basename(sock.getsockname()) == name:
             fds.remove(fd)
-            os.environ["QMAIL_DOOR"] = " ".join(fds)
-            return sock
+            taken = sock
+            break
         sock.detach()
     if fds:
         os.environ["QMAIL_DOOR"] = " ".join(fds)
-    return listen_door(home, name)
+    return taken or listen_door(home, name)
