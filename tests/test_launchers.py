@@ -23,7 +23,14 @@ LINE_TOOLS = (
     "qbiff",
     "qsmhook",
 )
-START_FOR_EVERY_MESSAGE = ("sendmail", "qmail-inject", *LINE_TOOLS)
+START_FOR_EVERY_MESSAGE = (
+    "sendmail",
+    "qmail-inject",
+    *LINE_TOOLS,
+    "mailsubj",
+    "predate",
+    "datemail",
+)
 
 
 def test_pyproject_lists_the_same_commands() -> None:

@@ -42,6 +42,15 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "qsmhook": "qmail.utilities.qsmhook",
     "qreceipt": "qmail.utilities.qreceipt",
     "qbiff": "qmail.utilities.qbiff",
+    "maildir2mbox": "qmail.utilities.maildir2mbox",
+    "maildirwatch": "qmail.utilities.maildirwatch",
+    "elq": "qmail.utilities.readers",
+    "pinq": "qmail.utilities.readers",
+    "qail": "qmail.utilities.readers",
+    "mailsubj": "qmail.utilities.mailsubj",
+    "predate": "qmail.utilities.predate",
+    "datemail": "qmail.utilities.datemail",
+    "splogger": "qmail.utilities.splogger",
     "qmail": "qmail.utilities.front",
 }
 """Every command, and the module whose `main` it calls. pyproject.toml lists the same names."""

@@ -99,3 +99,25 @@ def test_without_a_lock_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
         deliver(RealFs(str(tmp_path)), "box", head=HEAD, parts=[b"x\n"], lock=fail)
     assert (tmp_path / "box").read_bytes() == b""
+
+
+def test_a_file_that_was_replaced_while_we_waited_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "box").write_bytes(b"old\n")
+    (tmp_path / "new").write_bytes(b"old and new\n")
+
+    def wait(_fd: int) -> None:
+        if (tmp_path / "new").exists():
+            (tmp_path / "new").rename(tmp_path / "box")
+
+    deliver(RealFs(str(tmp_path)), "box", head=HEAD, parts=[b"x\n"], lock=wait)
+    assert (tmp_path / "box").read_bytes() == b"old and new\n" + HEAD + b"x\n\n"
+
+
+def test_a_file_that_is_replaced_again_and_again_is_given_up(tmp_path: Path) -> None:
+    def replace(_fd: int) -> None:
+        (tmp_path / "new").touch()
+        (tmp_path / "new").rename(tmp_path / "box")
+
+    with pytest.raises(TimeoutError):
+        deliver(RealFs(str(tmp_path)), "box", head=HEAD, parts=[b"x\n"], lock=replace)
+    assert (tmp_path / "box").read_bytes() == b""

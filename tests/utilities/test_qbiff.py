@@ -154,11 +154,3 @@ def test_any_bytes_are_a_list_of_logins(records: bytes) -> None:
 )
 def test_the_text_is_78_printable_bytes_at_most(message: bytes, text: bytes) -> None:
     assert qbiff.summary(iter([message])) == text
-
-
-@given(st.lists(st.binary(min_size=1, max_size=50), max_size=10))
-def test_whatever_comes_nothing_in_the_text_moves_the_cursor(parts: list[bytes]) -> None:
-    text = qbiff.summary(iter(parts))
-    assert len(text) <= 78
-    assert text.isascii()
-    assert text.decode().isprintable()

@@ -11,6 +11,8 @@ from typing import Final
 from qmail.core.fs import Fs
 
 LOCK_S_MAX: Final = 30.0
+OPENINGS_MAX: Final = 10
+"""So often another file may have taken an mbox's place before we give up."""
 HELD_BYTES_MAX: Final = 65536
 """A line that starts with more `>` than this is never quoted."""
 _FROM_LINE: Final = re.compile(rb"^(>*From )", re.MULTILINE)
@@ -27,9 +29,8 @@ def deliver(fs: Fs, name: str, *, head: bytes, parts: Iterable[bytes], lock: Loc
     (spec/oddities.md 7).
     Raises: OSError: not delivered; the file is as it was.
     """
-    fd = fs.open_append(name)
+    fd = open_locked(fs, name, lock)
     try:
-        lock(fd)
         size_before = fs.info_of(fd).size
         try:
             fs.write(fd, head)
@@ -47,6 +48,27 @@ def deliver(fs: Fs, name: str, *, head: bytes, parts: Iterable[bytes], lock: Loc
         # The lock ends here. What close says comes after fsync: it can't lose anything any more.
         with contextlib.suppress(OSError):
             fs.close(fd)
+
+
+def open_locked(fs: Fs, name: str, lock: Lock) -> int:
+    """Open an mbox for writing at its end, and lock it: the file that has the name then.
+
+    While we wait for the lock, its holder may put another file in its place, as maildir2mbox does.
+    Raises: OSError: no lock to be had; TimeoutError: not in time.
+    """
+    for _ in range(OPENINGS_MAX):
+        fd = fs.open_append(name)
+        try:
+            lock(fd)
+            found = fs.info(name)
+            if found is not None and found.inode == fs.info_of(fd).inode:
+                return fd
+        except BaseException:
+            with contextlib.suppress(OSError):
+                fs.close(fd)
+            raise
+        fs.close(fd)
+    raise TimeoutError
 
 
 def quoted(parts: Iterable[bytes]) -> Iterator[bytes]:

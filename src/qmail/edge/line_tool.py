@@ -1,7 +1,8 @@
 """What the commands of `.qmail` lines share: their variables, the message, a program, the queue.
 
-Such a command starts once for every message, so it imports little: `_signal` has the numbers that
-are needed, the module `signal` on it costs more than the work. Source: spec/programs.md 6.
+Others that feed a program use it too. Such a command starts once for every message, so this imports
+little: `_signal` has the numbers that are needed, and the module `signal` on it costs more than the
+work. Source: spec/programs.md 6.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import errno
 import os
 import select
 
-from qmail.edge.home import home_folder
+from qmail.edge.home import command_path, home_folder
 from qmail.edge.standard import read_input, say
 from qmail.edge.submit import submit
 from qmail.envelope import BadEnvelopeError, Envelope
@@ -69,6 +70,17 @@ def variable(name: str) -> bytes:
     if value is None:
         raise ToolError(f"{name} not set", PERMANENT)
     return value
+
+
+def command(name: str) -> str:
+    """Return the path of another command of the suite.
+
+    Raises: ToolError: there is none.
+    """
+    path = command_path(name)
+    if path is None:
+        raise ToolError(f"unable to find {name}")
+    return path
 
 
 # --- the message --------------------------------------------------------------------------------
@@ -144,7 +156,7 @@ def run_program(name: str, words: Sequence[str]) -> int:
         pid = _start(words)
     except OSError as trouble:
         say(f"{name}: warning: unable to run {words[0]}: {reason_of(trouble)}")
-        return _code_of(trouble)
+        return code_of(trouble)
     return _end_of(pid, words[0])
 
 
@@ -161,7 +173,7 @@ def feed_program(words: Sequence[str], parts: Iterable[bytes]) -> int:
         pid = _start(words, [(os.POSIX_SPAWN_DUP2, reader, 0)])
     except OSError as trouble:
         what = f"unable to run {words[0]}: {reason_of(trouble)}"
-        raise ToolError(what, _code_of(trouble)) from None
+        raise ToolError(what, code_of(trouble)) from None
     os.close(reader)
     try:
         _write(writer, parts)
@@ -173,7 +185,8 @@ def feed_program(words: Sequence[str], parts: Iterable[bytes]) -> int:
     return _end_of(pid, words[0])
 
 
-def _code_of(trouble: OSError) -> int:
+def code_of(trouble: OSError) -> int:
+    """Return the exit code for a program that can't be started."""
     return TEMPORARY if is_temporary(trouble) else PERMANENT
 
 

@@ -9,9 +9,9 @@ import os
 import stat
 import struct
 
+from qmail.core.summary import beginning, gist, printable
 from qmail.edge.line_tool import DONE, PERMANENT, message, variable
 from qmail.edge.standard import say
-from qmail.protocol.header import HeaderReader, HeaderTooLongError
 from qmail.protocol.options import asks_for_help
 
 TYPE_CHECKING = False
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 USAGE: Final = "qbiff: usage: qbiff"
 UTMP: Final = "/var/run/utmp"
 UTMP_BYTES_MAX: Final = 1024 * 1024
-HEADER_BYTES_MAX: Final = 65536
 TEXT_BYTES: Final = 78
 """So much of subject and body is shown, with the blanks before it."""
 LOGIN: Final = struct.Struct("@hi32s4s32s")
@@ -78,28 +77,13 @@ def terminals(records: bytes, user: bytes) -> Iterator[str]:
 
 def summary(parts: Iterator[bytes]) -> bytes:
     """Return how the message begins: its subject and its text, on one line."""
-    reader = HeaderReader(HEADER_BYTES_MAX)
-    body: bytes | None = None
-    try:
-        while body is None:
-            part = next(parts, b"")
-            body = reader.feed(part) if part else reader.finish()
-    except HeaderTooLongError:
-        body = b""
-    subjects = [field.value.strip() + b"\n" for field in reader.fields if field.name == b"subject"]
-    text = b"    " + b"".join(subjects) + body.removeprefix(b"\n")
-    return printable(text[:TEXT_BYTES], b"/")
+    return (b"    " + gist(*beginning(parts)))[:TEXT_BYTES]
 
 
 def note(recipient: bytes, sender: bytes, text: bytes) -> bytes:
     """Return what appears on the terminal, with a bell."""
     head = printable(b"*** TO <%b> FROM <%b>" % (recipient, sender), b"_")
     return b"\r\n\a%b\r\n%b\r\n" % (head, text)
-
-
-def printable(text: bytes, other: bytes) -> bytes:
-    """Replace every byte that a terminal might obey."""
-    return bytes(byte if 32 <= byte <= 126 else other[0] for byte in text)
 
 
 def write_to(path: str, text: bytes) -> None:
