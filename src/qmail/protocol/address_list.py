@@ -179,7 +179,15 @@ def parse_list(text: bytes) -> list[Item]:
     Raises: AddressSyntaxError: no address list.
     Source: spec/inject.md 6: from right to left; two words side by side are two addresses.
     """
-    return _Grouper(tokenise(text)).items()
+    return group(tokenise(text))
+
+
+def group(tokens: list[Token]) -> list[Item]:
+    """Find the addresses among tokens, as `parse_list` does; the list is used up.
+
+    Raises: AddressSyntaxError: no address list.
+    """
+    return _Grouper(tokens).items()
 
 
 def addresses(items: Iterable[Item]) -> list[Address]:
