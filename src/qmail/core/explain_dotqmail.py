@@ -5,12 +5,13 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from qmail.core.delivery_plan import Plan, find_owner_files, find_plan, open_home
 from qmail.core.dotqmail import Forward, Instruction, Maildir, Mbox, Program, Refuse, numbered
+from qmail.core.explain_command import tell_command
 from qmail.core.explanation import Part, Step, printable, sentence
 from qmail.core.home_files import DotqmailFile, DotqmailFiles, HomeFiles, StoppedError
 from qmail.core.local_environment import Facts, delivered_to, environment, new_sender
@@ -126,15 +127,13 @@ class Told:
     files: int = 0
     programs: int = 0
     forwards: list[bytes] = field(default_factory=list)
+    onward: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Senders and recipients of what programs send on."""
     steps: list[Step] = field(default_factory=list)
 
 
-ProgramTeller = Callable[[bytes, dict[bytes, bytes], Told], None]
-"""Adds to what is told what one command would do: gets the command and its environment."""
-
-
-def explain_delivery(question: LocalQuestion, tell_program: ProgramTeller) -> Part:
-    """Say what a delivery would do; run this as the recipient. Facts: the new sender, forwards."""
+def explain_delivery(question: LocalQuestion) -> Part:
+    """Say what a delivery would do; run this as the recipient. Facts: senders and recipients."""
     path = question.target.home
     try:
         fd = open_home(path)
@@ -142,13 +141,13 @@ def explain_delivery(question: LocalQuestion, tell_program: ProgramTeller) -> Pa
         step = Step("home", sentence(stopped.text), printable(path))
         return Part((step,), stopped.code)
     try:
-        return explain_plan(question, OpenHome(fd), tell_program)
+        return explain_plan(question, OpenHome(fd))
     finally:
         os.close(fd)
 
 
-def explain_plan(question: LocalQuestion, home: HomeView, tell_program: ProgramTeller) -> Part:
-    """Say what a delivery to an open home would do."""
+def explain_plan(question: LocalQuestion, home: HomeView) -> Part:
+    """Say what a delivery to an open home would do. Facts: who gets it next, from whom, in turn."""
     files = WatchedFiles(home, question.target.home)
     steps = files.steps
     line = printable(delivered_to(question.target).rstrip())
@@ -163,23 +162,30 @@ def explain_plan(question: LocalQuestion, home: HomeView, tell_program: ProgramT
             steps.append(Step(DOTQMAIL, text))
         return Part(tuple(steps), stopped.code)
     sender = new_sender(question.sender, question.target, has_owner=has_owner, has_verp=has_verp)
-    facts = Facts(
-        target=question.target,
-        sender=question.sender,
-        forward_sender=sender,
-        default=plan.default,
-        now_s=0,
-    )
+    variables = environment(_facts(question, sender, plan), {})
     told = Told()
-    walk = _Walk(home, told, lambda command: tell_program(command, environment(facts, {}), told))
-    verdict = walk.run(list(_lines(files, question)))
+    verdict = _Walk(home, told, variables).run(list(_lines(files, question)))
     if told.forwards or told.programs:
         steps += files.owner_steps
         steps.append(_sender_step(question.sender, sender))
     steps += told.steps
     if verdict is Exit.OK:
         steps.append(Step("result", _summary(told)))
-    return Part(tuple(steps), verdict, (sender, *told.forwards[:FORWARDS_MAX]))
+        told.onward += [(sender, address) for address in told.forwards]
+    elif told.forwards:
+        steps.append(Step("result", "nothing is forwarded: that comes last"))
+    facts = [address for pair in told.onward[:FORWARDS_MAX] for address in pair]
+    return Part(tuple(steps), verdict, tuple(facts))
+
+
+def _facts(question: LocalQuestion, sender: bytes, plan: Plan) -> Facts:
+    return Facts(
+        target=question.target,
+        sender=question.sender,
+        forward_sender=sender,
+        default=plan.default,
+        now_s=0,
+    )
 
 
 def _governing_step(files: WatchedFiles, plan: Plan, question: LocalQuestion) -> Step:
@@ -236,10 +242,10 @@ def _lines(files: WatchedFiles, question: LocalQuestion) -> Iterator[_Line]:
 class _Walk:
     """Goes through the lines as a delivery does, up to the one that ends it."""
 
-    def __init__(self, home: HomeView, told: Told, tell: Callable[[bytes], None]) -> None:
+    def __init__(self, home: HomeView, told: Told, variables: Mapping[bytes, bytes]) -> None:
         self._home = home
         self._told = told
-        self._tell = tell
+        self._variables = variables
 
     def run(self, lines: list[_Line]) -> Exit:
         """Tell every line. Returns: whether the delivery could go well."""
@@ -273,7 +279,7 @@ class _Walk:
             case Program(command):
                 told.programs += 1
                 self._say(line, "runs a program: /bin/sh -c, and its exit code counts")
-                self._tell(command)
+                return self._do_program(command)
             case Forward(address):
                 told.forwards.append(address)
                 self._say(line, f"forwards to {printable(address)}")
@@ -281,6 +287,14 @@ class _Walk:
                 self._say(line, f"put off: {sentence(reason)}")
                 return Exit.TEMPORARY
         return Exit.OK
+
+    def _do_program(self, line: bytes) -> Exit:
+        command = tell_command(line, self._variables)
+        if command is None:
+            return Exit.OK
+        self._told.steps += command.steps
+        self._told.onward += command.onward
+        return command.exit
 
     def _say(self, line: _Line, text: str) -> None:
         quote = printable(line.raw.rstrip(b" \t"))

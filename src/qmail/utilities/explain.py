@@ -15,7 +15,8 @@ from typing import Final
 
 from qmail.core.explain_dotqmail import LocalQuestion
 from qmail.core.explanation import Explanation, Part, Question, Step, printable, worst
-from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
+from qmail.edge.passwd import Machine
 from qmail.edge.processes import processes_of
 from qmail.mail import ADDRESS_BYTES_MAX
 from qmail.protocol.doors import number
@@ -60,7 +61,13 @@ def main(argv: Sequence[str]) -> int:
     except (OSError, MissingAccountError) as trouble:
         print(f"qmail explain: {home}: {trouble}: run 'qmail check'", file=sys.stderr)
         return Exit.TEMPORARY
-    inquiry = Inquiry(home, accounts, chosen)
+    observer = Observer(home, accounts, os.geteuid() == 0, Machine())
+    inquiry = Inquiry(
+        observer,
+        default=_default_delivery(home, chosen.default),
+        is_by_smtp=chosen.smtp or bool(chosen.client),
+        client=chosen.client,
+    )
     found = list(inquiry.run(Question(address, sender), is_following=chosen.follow))
     verdict = worst(explanation.verdict for explanation in found)
     if chosen.json:
@@ -106,13 +113,18 @@ def _show(found: Sequence[Explanation]) -> None:
 class Inquiry:
     """Asks one part after the other, each with what came of the one before."""
 
-    def __init__(self, home: str, accounts: Accounts, chosen: argparse.Namespace) -> None:
-        is_root = os.geteuid() == 0
-        self._observer = Observer(home, accounts, is_root)
-        self._note = _note(accounts, is_root=is_root)
-        self._default = _default_delivery(home, chosen.default)
-        self._client = chosen.client
-        self._is_by_smtp = chosen.smtp or bool(chosen.client)
+    def __init__(
+        self,
+        observer: Observer,
+        *,
+        default: tuple[bytes, str],
+        is_by_smtp: bool = False,
+        client: str = "",
+    ) -> None:
+        self._observer = observer
+        self._default = default
+        self._is_by_smtp = is_by_smtp
+        self._client = client
 
     def run(self, asked: Question, *, is_following: bool) -> Iterator[Explanation]:
         """Explain an address, and with `is_following` what its mail is forwarded to."""
@@ -131,9 +143,10 @@ class Inquiry:
             seen |= {one.address for one in level}
 
     def _explain(self, question: Question, *, is_first: bool) -> Explanation:
-        steps = [self._note] if is_first and self._note is not None else []
-        verdicts = []
+        steps: list[Step] = []
+        verdicts: list[Exit] = []
         if is_first:
+            steps += _notes(self._observer)
             smtp = self._observer.rcpt(question, self._client)
             steps += smtp.steps
             if self._is_by_smtp:
@@ -173,20 +186,19 @@ class Inquiry:
 
 
 def _forwards(question: Question, part: Part) -> tuple[Question, ...]:
-    """Return what the delivery sends on: the new sender comes first among its facts."""
-    sender, *addresses = part.facts or (b"",)
+    """Return what the delivery sends on: senders and recipients in turn."""
     origin = f"forwarded by {printable(question.address)}"
-    return tuple(Question(address, sender, origin) for address in addresses)
+    pairs = zip(part.facts[::2], part.facts[1::2], strict=False)
+    return tuple(Question(address, sender, origin) for sender, address in pairs)
 
 
-def _note(accounts: Accounts, *, is_root: bool) -> Step | None:
-    """Return what the reader has to know of who looked."""
-    if not accounts.separate:
-        return Step("note", f"one account, uid {accounts['alias'].uid}, runs this home")
-    if is_root:
-        return None
-    who = f"seen as uid {os.getuid()}, not as the accounts that decide"
-    return Step("note", f"{who}: root sees what they see")
+def _notes(observer: Observer) -> Iterator[Step]:
+    """Yield what the reader has to know of who looked."""
+    if not observer.accounts.separate:
+        yield Step("note", f"uid {observer.accounts['alias'].uid} runs all of this home")
+    elif not observer.is_root:
+        who = f"seen as uid {os.getuid()}, not as the accounts that decide"
+        yield Step("note", f"{who}: root sees what they see")
 
 
 def _default_delivery(home: str, given: str | None) -> tuple[bytes, str]:

@@ -16,7 +16,6 @@ from qmail.core.users import Directory, answer_for, sole_owner
 from qmail.edge.accounts import Accounts
 from qmail.edge.child_answer import NoAnswerError, ask_child
 from qmail.edge.local_addresses import read_local_addresses
-from qmail.edge.passwd import Machine
 from qmail.edge.resolver import DnsResolver
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Answer
@@ -36,6 +35,8 @@ class Observer:
     home: str
     accounts: Accounts
     is_root: bool
+    directory: Directory
+    """The list of accounts."""
 
     def rcpt(self, question: Question, client: str) -> Part:
         """Ask what qmail-smtpd says."""
@@ -56,7 +57,7 @@ class Observer:
     def account(self, recipient: bytes) -> Part:
         """Ask who controls a local address."""
         return self._ask(
-            "account", "qmailp", lambda: explain_account(recipient, Machine(), self._find)
+            "account", "qmailp", lambda: explain_account(recipient, self.directory, self._find)
         )
 
     def _find(self, local: bytes, directory: Directory) -> Answer:
@@ -67,9 +68,7 @@ class Observer:
 
     def delivery(self, question: LocalQuestion, who: Who) -> Part:
         """Ask what a delivery would do, as the recipient."""
-        return self._ask_as(
-            ".qmail", self._own(who), lambda: explain_delivery(question, lambda *_: None)
-        )
+        return self._ask_as(".qmail", self._own(who), lambda: explain_delivery(question))
 
     def remote(self, question: Question) -> Part:
         """Ask where a remote address is sent."""
