@@ -195,7 +195,7 @@ def _governing_step(files: WatchedFiles, plan: Plan, question: LocalQuestion) ->
     where, found = files.governing
     texts = [f"governs ({files.mode})"]
     if not found.text:
-        texts.append(f"and is empty: the default delivery, {default}")
+        texts.append(f"is empty: the default delivery, {default}")
     elif found.forward_only:
         texts.append("forwards only, for its owner-execute bit is set")
     if plan.default is not None:

@@ -36,8 +36,8 @@ class Step:
 
     @property
     def where(self) -> str:
-        """The file and the line."""
-        return f"{self.file}:{self.line}" if self.line else self.file
+        """The file and the line; "" for a text that is in no file."""
+        return f"{self.file}:{self.line}" if self.file and self.line else self.file
 
     def pack(self) -> bytes:
         """Return the step as fields."""

@@ -5,6 +5,7 @@ else is told what that user may see. Ends with 0: deliverable, 100: refused, 111
 """
 
 import argparse
+import ipaddress
 import json
 import os
 import shutil
@@ -55,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
     for what, value in (("ADDRESS", address), ("--from", sender)):
         if len(value) > ADDRESS_BYTES_MAX:
             parser.error(f"{what}: {len(value)} bytes; an address has {ADDRESS_BYTES_MAX} at most")
+    if chosen.client and not _is_ip(chosen.client):
+        parser.error(f"--client: {chosen.client} is not an IP address")
     home = os.path.abspath(chosen.home)
     try:
         accounts = accounts_of(home)
@@ -77,6 +80,14 @@ def main(argv: Sequence[str]) -> int:
     else:
         _show(found)
     return verdict
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -145,6 +156,7 @@ class Inquiry:
     def _explain(self, question: Question, *, is_first: bool) -> Explanation:
         steps: list[Step] = []
         verdicts: list[Exit] = []
+        taken = question
         if is_first:
             steps += _notes(self._observer)
             smtp = self._observer.rcpt(question, self._client)
@@ -152,8 +164,8 @@ class Inquiry:
             if self._is_by_smtp:
                 verdicts.append(smtp.verdict)
                 queued = smtp.facts[0] if smtp.facts else question.address
-                question = replace(question, address=queued)
-        parts = list(self._parts(question))
+                taken = replace(question, address=queued)
+        parts = list(self._parts(taken))
         verdicts += [part.verdict for part in parts]
         steps += [step for part in parts for step in part.steps]
         forwards = _forwards(question, parts[-1]) if len(parts) == LOCAL_PARTS else ()
@@ -194,9 +206,10 @@ def _forwards(question: Question, part: Part) -> tuple[Question, ...]:
 
 def _notes(observer: Observer) -> Iterator[Step]:
     """Yield what the reader has to know of who looked."""
+    sole = observer.accounts["alias"].uid
     if not observer.accounts.separate:
-        yield Step("note", f"uid {observer.accounts['alias'].uid} runs all of this home")
-    elif not observer.is_root:
+        yield Step("note", f"uid {sole} runs all of this home")
+    if not observer.is_root and (observer.accounts.separate or os.getuid() != sole):
         who = f"seen as uid {os.getuid()}, not as the accounts that decide"
         yield Step("note", f"{who}: root sees what they see")
 

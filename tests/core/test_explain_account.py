@@ -1,0 +1,136 @@
+"""What `qmail explain` says of whose address it is (spec/delivery.md 2)."""
+
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qmail.core.explain_account import explain_account
+from qmail.core.explanation import Part
+from qmail.core.local_route import local_route, wrong_with_recipient
+from qmail.core.users import Directory, answer_for
+from qmail.protocol.exits import Exit
+from qmail.protocol.local_door import Answer, Owner, Target
+
+
+class Accounts:
+    """A list of accounts; each has a home of its own unless `homes` says otherwise."""
+
+    def __init__(self, **uids: int) -> None:
+        self.uids = {"alias": 900} | uids
+        self.homes: dict[bytes, int | OSError | None] = {}
+        self.is_down = False
+
+    def account(self, name: bytes) -> Owner | None:
+        if self.is_down:
+            raise OSError(5, "Input/output error")
+        uid = self.uids.get(name.decode("latin-1"))
+        return None if uid is None else Owner(name, uid, uid, b"/home/" + name, b"", b"")
+
+    def folder_owner(self, path: bytes) -> int | None:
+        found = self.homes.get(path, self.uids.get(path.decode("latin-1").removeprefix("/home/")))
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+
+JOE: Final = Accounts(joe=1001, root=0, sys=50)
+
+
+def find(local: bytes, directory: Directory) -> Answer:
+    return answer_for(local, directory)
+
+
+def explain(recipient: bytes, accounts: Accounts = JOE) -> Part:
+    return explain_account(recipient, accounts, find)
+
+
+def said(part: Part) -> list[str]:
+    return [step.text for step in part.steps]
+
+
+def test_delivery_2_a_user_of_that_name() -> None:
+    part = explain(b"Joe@here.example")
+    assert said(part) == ["joe (uid 1001, home /home/joe)"]
+    target = Target(b"joe", b"/home/joe", b"Joe", b"", b"", b"here.example")
+    assert part.facts == (b"1001", b"1001", target.pack())
+
+
+def test_delivery_2_the_names_that_were_tried_and_the_extension() -> None:
+    assert said(explain(b"joe-a-B@here.example")) == [
+        "no account joe-a-b, joe-a",
+        'joe (uid 1001, home /home/joe), ext "a-B"',
+    ]
+
+
+def test_delivery_2_what_is_nobodys_belongs_to_alias() -> None:
+    assert said(explain(b"info@here.example")) == [
+        "no account info",
+        'alias (uid 900, home /home/alias), ext "info"',
+    ]
+
+
+def test_delivery_2_root_gets_no_mail() -> None:
+    assert said(explain(b"root@here.example"))[0] == "root (uid 0): root gets no mail"
+
+
+@pytest.mark.parametrize(
+    ("owner", "text"),
+    [
+        (None, "sys (uid 50): the home /home/sys is not there"),
+        (0, "sys (uid 50): the home /home/sys belongs to uid 0"),
+    ],
+)
+def test_delivery_2_an_account_whose_home_is_not_its_own(owner: int | None, text: str) -> None:
+    accounts = Accounts(sys=50)
+    accounts.homes[b"/home/sys"] = owner
+    assert said(explain(b"sys@here.example", accounts)) == [
+        text,
+        'alias (uid 900, home /home/alias), ext "sys"',
+    ]
+
+
+def test_a_persons_home_that_is_not_there_puts_the_mail_off() -> None:
+    accounts = Accounts(joe=1001)
+    accounts.homes[b"/home/joe"] = None
+    part = explain(b"joe@here.example", accounts)
+    assert part.verdict is Exit.TEMPORARY
+    assert said(part)[0] == "joe (uid 1001): the home /home/joe is not there"
+    assert part.facts == ()
+
+
+def test_trouble_is_told_as_what_it_makes_of_the_mail() -> None:
+    accounts = Accounts(joe=1001)
+    accounts.homes[b"/home/joe"] = OSError(116, "Stale file handle")
+    part = explain(b"joe@here.example", accounts)
+    assert part.verdict is Exit.TEMPORARY
+    assert said(part)[0].endswith("the home /home/joe does not answer: Stale file handle")
+    accounts.is_down = True
+    part = explain(b"joe@here.example", accounts)
+    assert part.verdict is Exit.TEMPORARY
+    assert "the list of accounts does not answer" in said(part)[0]
+
+
+def test_delivery_2_an_empty_local_part_is_trash() -> None:
+    part = explain(b"@here.example")
+    assert part.verdict is Exit.OK
+    assert part.facts == ()
+    assert "trash" in said(part)[0]
+
+
+def test_delivery_10_an_address_without_domain_bounces() -> None:
+    assert explain(b"joe").verdict is Exit.PERMANENT
+
+
+@given(recipient=st.binary(max_size=30))
+def test_the_account_told_is_the_one_that_gets_it(recipient: bytes) -> None:
+    part = explain(recipient)
+    if wrong_with_recipient(recipient) is None:
+        route = local_route(answer_for(recipient.rpartition(b"@")[0], JOE), recipient)
+        assert not isinstance(route, bytes)
+        (uid, gid), target = route
+        assert part.facts == (b"%d" % uid, b"%d" % gid, target)
+    else:
+        assert part.facts == ()
+    assert Part.unpack(part.pack()) == part
