@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from qmail.core.explain_account import explain_account
 from qmail.core.explanation import Part
-from qmail.core.local_route import local_route, wrong_with_recipient
+from qmail.core.local_route import TRASH, local_route, wrong_with_recipient
 from qmail.core.users import Directory, answer_for
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Answer, Owner, Target
+from qmail.protocol.verify_door import Verdict, verdict_of
 
 
 class Accounts:
@@ -97,7 +98,7 @@ def test_a_persons_home_that_is_not_there_puts_the_mail_off() -> None:
     part = explain(b"joe@here.example", accounts)
     assert part.verdict is Exit.TEMPORARY
     assert said(part)[0] == "joe (uid 1001): the home /home/joe is not there"
-    assert part.facts == ()
+    assert verdict_of(part.facts[0]) is Verdict.UNSURE
 
 
 def test_trouble_is_told_as_what_it_makes_of_the_mail() -> None:
@@ -115,7 +116,7 @@ def test_trouble_is_told_as_what_it_makes_of_the_mail() -> None:
 def test_delivery_2_an_empty_local_part_is_trash() -> None:
     part = explain(b"@here.example")
     assert part.verdict is Exit.OK
-    assert part.facts == ()
+    assert part.facts == (TRASH,)
     assert "trash" in said(part)[0]
 
 
@@ -126,11 +127,12 @@ def test_delivery_10_an_address_without_domain_bounces() -> None:
 @given(recipient=st.binary(max_size=30))
 def test_the_account_told_is_the_one_that_gets_it(recipient: bytes) -> None:
     part = explain(recipient)
-    if wrong_with_recipient(recipient) is None:
+    wrong = wrong_with_recipient(recipient)
+    if wrong is None:
         route = local_route(answer_for(recipient.rpartition(b"@")[0], JOE), recipient)
         assert not isinstance(route, bytes)
         (uid, gid), target = route
         assert part.facts == (b"%d" % uid, b"%d" % gid, target)
     else:
-        assert part.facts == ()
+        assert part.facts == (wrong,)
     assert Part.unpack(part.pack()) == part

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qmail.core.controls import load
-from qmail.core.explain_domain import explain_rcpt, explain_route
+from qmail.core.explain_domain import answered, explain_rcpt, explain_route
 from qmail.core.explanation import Part, Question
 from qmail.core.routing import route, routes_from
 from qmail.core.settings import SendControls
 from qmail.protocol.exits import Exit
+from qmail.protocol.verify_door import Verdict
 
 FILES: Final = {
     "me": b"mx.here.example\n",
@@ -202,9 +203,16 @@ def test_the_way_told_is_the_way_taken(
 # --- RCPT ---------------------------------------------------------------------------------------
 
 
-def rcpt(address: bytes, client: str = "", files: dict[str, bytes] | None = None) -> Part:
+def rcpt(
+    address: bytes,
+    client: str = "",
+    files: dict[str, bytes] | None = None,
+    verdict: Verdict | None = Verdict.KNOWN,
+) -> Part:
     read_file = reader(FILES if files is None else files)
-    return explain_rcpt(Question(address, b""), client, read_file, lambda: frozenset({"192.0.2.1"}))
+    question = Question(address, b"")
+    part = explain_rcpt(question, client, read_file, lambda: frozenset({"192.0.2.1"}))
+    return answered(part, question, verdict)
 
 
 @pytest.mark.parametrize(
@@ -264,3 +272,27 @@ def test_without_a_name_to_greet_with_there_is_no_telling() -> None:
     part = rcpt(b"joe@here.example", files={})
     assert part.verdict is Exit.TEMPORARY
     assert part.steps[0].where == "control/smtpgreeting:1"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word", "outcome", "code"),
+    [
+        (Verdict.KNOWN, b"defer", Exit.OK, "250"),
+        (Verdict.UNKNOWN, b"defer", Exit.PERMANENT, "550 5.1.1"),
+        (Verdict.UNSURE, b"defer", Exit.TEMPORARY, "451"),
+        (Verdict.UNSURE, b"accept", Exit.OK, "250"),
+        (Verdict.UNKNOWN, b"off", Exit.OK, "250"),
+    ],
+)
+def test_an_unknown_recipient_is_refused_as_verifyrcpt_says(
+    verdict: Verdict, word: bytes, outcome: Exit, code: str
+) -> None:
+    part = rcpt(b"joe@here.example", files=FILES | {"verifyrcpt": word}, verdict=verdict)
+    assert part.verdict is outcome
+    assert part.steps[-1].text.startswith(f"RCPT is answered {code}")
+    assert ("control/verifyrcpt:1" in dict(said(part))) == (word != b"off")
+
+
+def test_of_a_mailbox_that_was_not_looked_for_the_answer_has_an_if() -> None:
+    part = rcpt(b"joe@here.example", verdict=None)
+    assert part.steps[-1].text == "RCPT is answered 250 2.1.5 ok, if there is such a mailbox"

@@ -20,6 +20,7 @@ from qmail.core.explanation import STEPS_MAX, Part
 from qmail.core.home_files import DotqmailFile, StoppedError, put_off
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Target
+from qmail.protocol.verify_door import Verdict, verdict_of
 
 SENDER: Final = b"someone@far.example"
 
@@ -91,6 +92,7 @@ def test_delivery_3_no_file_is_no_mailbox() -> None:
     part = explain(MemoryHome({}))
     assert part.verdict is Exit.PERMANENT
     assert lines(part)[-1] == ".qmail | There is no mailbox of this name here. (#5.1.1)"
+    assert verdict_of(part.facts[0]) is Verdict.UNKNOWN
 
 
 def test_delivery_3_a_bare_user_has_the_default_delivery() -> None:
@@ -127,7 +129,7 @@ def test_delivery_5_every_kind_of_line() -> None:
         f"line 6 | {where}:6 | b@far.example | forwards to b@far.example",
         "result | 2 files, 1 program, 2 forwards",
     ]
-    assert part.facts == (SENDER, b"a@far.example", SENDER, b"b@far.example")
+    assert part.facts == (b"K", SENDER, b"a@far.example", SENDER, b"b@far.example")
 
 
 def test_delivery_5_a_blank_first_line_puts_off_and_nothing_else_is_reached() -> None:
@@ -135,7 +137,7 @@ def test_delivery_5_a_blank_first_line_puts_off_and_nothing_else_is_reached() ->
     assert part.verdict is Exit.TEMPORARY
     assert "put off: The first line of the .qmail file is blank. (#4.2.1)" in lines(part)[-2]
     assert lines(part)[-1] == "... | 2 more that the delivery does not reach"
-    assert part.facts == ()
+    assert part.facts == (b"K",)
 
 
 @pytest.mark.parametrize(("text", "is_executable"), [(b"|x\n", True), (b"+list\n|x\n", False)])
@@ -153,7 +155,7 @@ def test_delivery_5_what_is_forwarded_comes_last_so_trouble_stops_it() -> None:
     part = explain(MemoryHome({b".qmail-list": (b"&a@far.example\n|x\n", True)}))
     assert part.verdict is Exit.TEMPORARY
     assert lines(part)[-1] == "result | nothing is forwarded: that comes last"
-    assert part.facts == ()
+    assert part.facts == (b"K",)
 
 
 def test_a_maildir_that_is_not_there_puts_off() -> None:
@@ -180,9 +182,9 @@ def test_delivery_6_the_lists_owner_gets_the_bounces() -> None:
     part = explain(MemoryHome(files))
     sender = "joe-list-owner-@here.example-@[]"
     assert lines(part)[3] == f"sender | goes on as {sender}: VERP, each recipient gets its own"
-    assert part.facts[0] == sender.encode()
+    assert part.facts[1] == sender.encode()
     part = explain(MemoryHome(files), sender=b"")
-    assert lines(part)[3] == "sender | goes on as <>, the null sender"
+    assert lines(part)[1] == "sender | goes on as <>, the null sender"
 
 
 def test_delivery_3_the_line_that_stops_a_loop_is_told() -> None:
@@ -257,7 +259,7 @@ def test_programs_6_what_our_own_commands_would_do(command: bytes, text: str) ->
 def test_of_other_programs_nothing_is_guessed(command: bytes) -> None:
     part = program(command)
     assert details(part) == []
-    assert part.facts == ()
+    assert part.facts == (b"K",)
 
 
 @pytest.mark.parametrize("command", [b"bouncesaying 'no more'", b"condredirect a@far.example"])
@@ -273,7 +275,7 @@ def test_programs_6_forward_sends_as_the_lists_owner_and_condredirect_does_not()
         b".qmail-list-owner": (b"", False),
     }
     part = explain(MemoryHome(files))
-    assert part.facts == (b"joe-list-owner@here.example", b"a@x", SENDER, b"b@x")
+    assert part.facts == (b"K", b"joe-list-owner@here.example", b"a@x", SENDER, b"b@x")
 
 
 # --- the disk -----------------------------------------------------------------------------------

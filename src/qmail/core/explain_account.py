@@ -62,20 +62,20 @@ class WatchedDirectory:
 
 
 def explain_account(recipient: bytes, directory: Directory, find: Find) -> Part:
-    """Say who controls a local recipient. Facts: uid, gid, packed target."""
+    """Say who controls a local recipient. Facts: uid, gid, packed target; or what is reported."""
     wrong = wrong_with_recipient(recipient)
     if wrong is not None:
         text = sentence(wrong[1:])
         if wrong == TRASH:
             text = "the local part is empty, a trash address: it is taken and delivered nowhere"
-        return Part((Step(ACCOUNT, text),), _verdict(wrong))
+        return Part((Step(ACCOUNT, text),), _verdict(wrong), (wrong,))
     watched = WatchedDirectory(directory)
     answer = find(recipient.rpartition(b"@")[0], watched)
     route = local_route(answer, recipient)
     steps = [*_absent_steps(watched), *watched.steps]
     if isinstance(route, bytes):
         steps.append(Step(ACCOUNT, sentence(route[1:])))
-        return Part(tuple(steps), _verdict(route))
+        return Part(tuple(steps), _verdict(route), (route,))
     assert answer.owner is not None
     (uid, gid), target = route
     steps.append(Step(ACCOUNT, _shown_owner(answer.owner), ACCOUNT_LIST))

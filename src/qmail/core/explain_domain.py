@@ -15,10 +15,13 @@ from qmail.core.settings import SendControls, SmtpdControls
 from qmail.core.smtp_policy import SmtpPolicy
 from qmail.core.watching import Controls, Journal, WatchedMap, WatchedSet, unreadable
 from qmail.protocol.exits import Exit
+from qmail.protocol.reply import RECIPIENT_OK
 from qmail.protocol.smtp_server import RcptTo
+from qmail.protocol.verify_door import Verdict
 
 SMTP: Final = "smtp in"
 ROUTE: Final = "route"
+VERDICTS: Final = (Verdict.KNOWN, Verdict.UNKNOWN, Verdict.UNSURE)
 
 
 # --- what qmail-smtpd says to RCPT --------------------------------------------------------------
@@ -29,7 +32,8 @@ def explain_rcpt(
 ) -> Part:
     """Say what qmail-smtpd answers to RCPT; `client`: the IP address that asks, "" for a stranger.
 
-    Facts: the recipient as it is queued.
+    The answer itself depends on whether there is such a mailbox: `answered` adds it.
+    Facts: the recipient as it is queued, then the reply for each of VERDICTS.
     """
     journal = Journal()
     try:
@@ -43,12 +47,28 @@ def explain_rcpt(
         steps += _rcpthosts_steps(journal, sources)
     except (ControlError, OSError) as trouble:
         return unreadable(SMTP, trouble, "qmail-smtpd")
-    text = f"RCPT is answered {printable(reply.line)}"
+    replies = [reply] * len(VERDICTS)
+    if reply.code == RECIPIENT_OK.code and policy.verifies:
+        replies = [policy.verified(verdict, suffix) for verdict in VERDICTS]
+        text = f"unknown recipients are refused; if there is no telling: {controls.verifyrcpt}"
+        steps.append(Step(SMTP, text, *sources.place("verifyrcpt")))
+    return Part(tuple(steps), Exit.OK, (queued, *(one.line for one in replies)))
+
+
+def answered(part: Part, question: Question, verdict: Verdict | None) -> Part:
+    """Add the answer to RCPT, now that it is known whether there is a mailbox; None: not known."""
+    if len(part.facts) != 1 + len(VERDICTS):
+        # The control files are no use: it has been said.
+        return part
+    queued, *replies = part.facts
+    line = replies[VERDICTS.index(verdict or Verdict.KNOWN)]
+    text = f"RCPT is answered {printable(line)}"
     if queued != question.address:
         text += f", and queued for {printable(queued)}"
-    steps.append(Step(SMTP, text))
-    verdict = {2: Exit.OK, 5: Exit.PERMANENT}.get(reply.code // 100, Exit.TEMPORARY)
-    return Part(tuple(steps), verdict, (queued,))
+    if verdict is None and len(set(replies)) > 1:
+        text += ", if there is such a mailbox"
+    outcome = {b"2": Exit.OK, b"5": Exit.PERMANENT}.get(line[:1], Exit.TEMPORARY)
+    return Part((*part.steps, Step(SMTP, text)), outcome, (queued,))
 
 
 def _client_steps(client: str, sources: Controls, *, may_relay: bool) -> Iterator[Step]:

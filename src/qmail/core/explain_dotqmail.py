@@ -10,13 +10,24 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from qmail.core.delivery_plan import Plan, find_owner_files, find_plan, open_home
-from qmail.core.dotqmail import Forward, Instruction, Maildir, Mbox, Program, Refuse, numbered
+from qmail.core.dotqmail import (
+    Forward,
+    Instruction,
+    Maildir,
+    Mbox,
+    Program,
+    Refuse,
+    doubt_about,
+    numbered,
+)
 from qmail.core.explain_command import tell_command
 from qmail.core.explanation import Part, Step, printable, sentence
 from qmail.core.home_files import DotqmailFile, DotqmailFiles, HomeFiles, StoppedError
 from qmail.core.local_environment import Facts, delivered_to, environment, new_sender
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Target
+from qmail.protocol.local_exits import local_report
+from qmail.protocol.verify_door import KNOWN_REPORT
 
 DOTQMAIL: Final = ".qmail"
 LINES_SHOWN_MAX: Final = 200
@@ -133,13 +144,13 @@ class Told:
 
 
 def explain_delivery(question: LocalQuestion) -> Part:
-    """Say what a delivery would do; run this as the recipient. Facts: senders and recipients."""
+    """Say what a delivery would do; run this as the recipient. Facts: as `explain_plan`."""
     path = question.target.home
     try:
         fd = open_home(path)
     except StoppedError as stopped:
         step = Step("home", sentence(stopped.text), printable(path))
-        return Part((step,), stopped.code)
+        return Part((step,), stopped.code, (local_report(stopped.code, stopped.text),))
     try:
         return explain_plan(question, OpenHome(fd))
     finally:
@@ -147,20 +158,25 @@ def explain_delivery(question: LocalQuestion) -> Part:
 
 
 def explain_plan(question: LocalQuestion, home: HomeView) -> Part:
-    """Say what a delivery to an open home would do. Facts: who gets it next, from whom, in turn."""
+    """Say what a delivery to an open home would do.
+
+    Facts: the report on whether there is a mailbox; then senders and recipients of what goes on.
+    """
     files = WatchedFiles(home, question.target.home)
     steps = files.steps
     line = printable(delivered_to(question.target).rstrip())
     steps.append(Step("loop", f'a message that has "{line}" already is a loop and bounces'))
+    report = KNOWN_REPORT
     try:
-        plan = find_plan(files, question.target, question.default_delivery)
-        steps.append(_governing_step(files, plan, question))
+        plan = _find_plan(files, question)
         has_owner, has_verp = find_owner_files(files, question.target, question.sender)
     except StoppedError as stopped:
         text = sentence(stopped.text)
-        if not steps or steps[-1].text != text:
+        if steps[-1].text != text:
             steps.append(Step(DOTQMAIL, text))
-        return Part(tuple(steps), stopped.code)
+        if files.governing is None:
+            report = local_report(stopped.code, stopped.text)
+        return Part(tuple(steps), stopped.code, (report,))
     sender = new_sender(question.sender, question.target, has_owner=has_owner, has_verp=has_verp)
     variables = environment(_facts(question, sender, plan), {})
     told = Told()
@@ -174,8 +190,14 @@ def explain_plan(question: LocalQuestion, home: HomeView) -> Part:
         told.onward += [(sender, address) for address in told.forwards]
     elif told.forwards:
         steps.append(Step("result", "nothing is forwarded: that comes last"))
-    facts = [address for pair in told.onward[:FORWARDS_MAX] for address in pair]
-    return Part(tuple(steps), verdict, tuple(facts))
+    onward = [address for pair in told.onward[:FORWARDS_MAX] for address in pair]
+    return Part(tuple(steps), verdict, (report, *onward))
+
+
+def _find_plan(files: WatchedFiles, question: LocalQuestion) -> Plan:
+    plan = find_plan(files, question.target, question.default_delivery)
+    files.steps.append(_governing_step(files, plan, question))
+    return plan
 
 
 def _facts(question: LocalQuestion, sender: bytes, plan: Plan) -> Facts:
@@ -282,7 +304,9 @@ class _Walk:
                 return self._do_program(command)
             case Forward(address):
                 told.forwards.append(address)
-                self._say(line, f"forwards to {printable(address)}")
+                doubt = doubt_about(address)
+                warning = f"; {doubt.decode()} is taken for a part of it" if doubt else ""
+                self._say(line, f"forwards to {printable(address)}{warning}")
             case Refuse(reason):
                 self._say(line, f"put off: {sentence(reason)}")
                 return Exit.TEMPORARY

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from qmail.core.explain_domain import answered
 from qmail.core.explain_dotqmail import LocalQuestion
 from qmail.core.explanation import Explanation, Part, Question, Step, printable, worst
 from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
@@ -24,6 +25,7 @@ from qmail.protocol.doors import number
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Target
 from qmail.protocol.netstring import FrameError
+from qmail.protocol.verify_door import Verdict, verdict_of
 from qmail.utilities.explain_parts import Observer
 from qmail.utilities.explain_text import Style, lines_of
 
@@ -154,22 +156,18 @@ class Inquiry:
             seen |= {one.address for one in level}
 
     def _explain(self, question: Question, *, is_first: bool) -> Explanation:
-        steps: list[Step] = []
-        verdicts: list[Exit] = []
-        taken = question
-        if is_first:
-            steps += _notes(self._observer)
-            smtp = self._observer.rcpt(question, self._client)
-            steps += smtp.steps
-            if self._is_by_smtp:
-                verdicts.append(smtp.verdict)
-                queued = smtp.facts[0] if smtp.facts else question.address
-                taken = replace(question, address=queued)
+        if not is_first:
+            return _together(question, [], list(self._parts(question)))
+        smtp = self._observer.rcpt(question, self._client)
+        queued = smtp.facts[0] if smtp.facts else question.address
+        taken = replace(question, address=queued) if self._is_by_smtp else question
         parts = list(self._parts(taken))
-        verdicts += [part.verdict for part in parts]
-        steps += [step for part in parts for step in part.steps]
-        forwards = _forwards(question, parts[-1]) if len(parts) == LOCAL_PARTS else ()
-        return Explanation(question, tuple(steps), worst(verdicts), forwards)
+        # Of another address than the one that is queued, nothing was found out.
+        smtp = answered(smtp, question, _existence(parts) if taken.address == queued else None)
+        if not self._is_by_smtp:
+            smtp = replace(smtp, verdict=Exit.OK)
+        notes = Part(tuple(_notes(self._observer)))
+        return _together(question, [notes, smtp], parts)
 
     def _parts(self, question: Question) -> Iterator[Part]:
         route = self._observer.route(question)
@@ -197,10 +195,29 @@ class Inquiry:
         return self._observer.delivery(LocalQuestion(target, sender, *self._default), who)
 
 
+def _together(question: Question, before: list[Part], parts: list[Part]) -> Explanation:
+    every = before + parts
+    steps = tuple(step for part in every for step in part.steps)
+    forwards = _forwards(question, parts[-1]) if len(parts) == LOCAL_PARTS else ()
+    return Explanation(question, steps, worst(part.verdict for part in every), forwards)
+
+
+def _existence(parts: Sequence[Part]) -> Verdict:
+    """Return what qmail-verify would say of an address (programs/verify.py)."""
+    channel = parts[0].facts[:1]
+    if channel != (b"local",):
+        return Verdict.KNOWN if channel else Verdict.UNSURE
+    facts = parts[1].facts
+    if len(facts) == 3 and not Target.unpack(facts[2]).dash:
+        return Verdict.KNOWN
+    report = parts[-1].facts[:1]
+    return verdict_of(report[0]) if report else Verdict.UNSURE
+
+
 def _forwards(question: Question, part: Part) -> tuple[Question, ...]:
-    """Return what the delivery sends on: senders and recipients in turn."""
+    """Return what the delivery sends on: after its report, senders and recipients in turn."""
     origin = f"forwarded by {printable(question.address)}"
-    pairs = zip(part.facts[::2], part.facts[1::2], strict=False)
+    pairs = zip(part.facts[1::2], part.facts[2::2], strict=False)
     return tuple(Question(address, sender, origin) for sender, address in pairs)
 
 

@@ -12,7 +12,8 @@ from qmail.core.explain_domain import explain_rcpt, explain_route
 from qmail.core.explain_dotqmail import LocalQuestion, explain_delivery
 from qmail.core.explain_remote import explain_remote
 from qmail.core.explanation import PART_BYTES_MAX, Part, Question, Step
-from qmail.core.users import Directory, answer_for, sole_owner
+from qmail.core.owners import Owners
+from qmail.core.users import Directory
 from qmail.edge.accounts import Accounts
 from qmail.edge.child_answer import NoAnswerError, ask_child
 from qmail.edge.local_addresses import read_local_addresses
@@ -61,10 +62,7 @@ class Observer:
         )
 
     def _find(self, local: bytes, directory: Directory) -> Answer:
-        alias, alias_home = self.accounts["alias"], os.fsencode(f"{self.home}/alias")
-        if not self.accounts.separate:
-            return Answer(local, 0, sole_owner(local, alias.uid, alias.gid, alias_home))
-        return answer_for(local, directory, alias_home if os.path.isdir(alias_home) else b"")
+        return Owners(self.home, directory, self.accounts.sole).find(local)
 
     def delivery(self, question: LocalQuestion, who: Who) -> Part:
         """Ask what a delivery would do, as the recipient."""
