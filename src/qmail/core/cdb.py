@@ -6,13 +6,22 @@ us is an error, while a mapped one would be the end of the process. Nothing read
 that nothing remembered can be out of date. Source: spec/control-files.md 6.
 """
 
-import errno
-import fcntl
+from __future__ import annotations
+
 import os
 import stat
 import struct
-from collections.abc import Iterable, Iterator
-from typing import IO, Final
+
+from qmail.core.replacing import replace_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import IO, Final
+
+    Path = str | bytes
+    Identity = tuple[int, int, int, int, int]
+    """Device, inode, size, mtime and ctime: what changes when a file does."""
 
 TABLES: Final = 256
 HEADER_BYTES: Final = TABLES * 8
@@ -23,10 +32,6 @@ HASH_START: Final = 5381
 _SLOTS_AT_ONCE: Final = 32
 _PAIR: Final = struct.Struct("<II")
 _HEADER: Final = struct.Struct(f"<{2 * TABLES}I")
-
-Path = str | bytes
-Identity = tuple[int, int, int, int, int]
-"""Device, inode, size, mtime and ctime: what changes when a file does."""
 
 
 class CdbError(ValueError):
@@ -75,7 +80,7 @@ class Cdb:
     def __del__(self) -> None:
         self.close()
 
-    def __enter__(self) -> "Cdb":
+    def __enter__(self) -> Cdb:
         return self
 
     def __exit__(self, *_trouble: object) -> None:
@@ -205,48 +210,7 @@ def write_cdb(
     Raises: OSError: it can't be written, or somebody else is writing it now. CdbError: over 4 GiB.
     Whatever `records` raises goes through, and the old file stays.
     """
-    fd = _open_alone(temporary)
-    try:
-        try:
-            with open(fd, "wb", closefd=False) as file:
-                _write(file, path, records)
-            os.fchmod(fd, mode)
-            os.fsync(fd)
-            os.rename(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    finally:
-        os.close(fd)
-    _sync_folder(path)
-
-
-def _open_alone(temporary: Path) -> int:
-    """Open an empty file that nobody else writes; the lock goes with the descriptor."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    while True:
-        fd = os.open(temporary, flags, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_still(temporary, fd):
-                os.ftruncate(fd, 0)
-                return fd
-        except BlockingIOError:
-            os.close(fd)
-            text = "another program is writing it now"
-            raise OSError(errno.EBUSY, text, os.fsdecode(temporary)) from None
-        except BaseException:
-            os.close(fd)
-            raise
-        # Between our two steps its writer has finished and given it its real name.
-        os.close(fd)
-
-
-def _is_still(path: Path, fd: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd))
-    except FileNotFoundError:
-        return False
+    replace_file(path, temporary, lambda file: _write(file, path, records), mode=mode)
 
 
 def _write(file: IO[bytes], path: Path, records: Iterable[tuple[bytes, bytes]]) -> None:
@@ -283,13 +247,3 @@ def _table(entries: list[tuple[int, int]]) -> bytes:
             slot = (slot + 1) % slots
         table[slot] = hashed, position
     return b"".join(_PAIR.pack(*pair) for pair in table)
-
-
-def _sync_folder(path: Path) -> None:
-    """Put the file's name on disk: rename alone does not (design.md, "Durability")."""
-    folder = os.path.dirname(os.path.abspath(path))
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
