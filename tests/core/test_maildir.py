@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 from qmail.core.fs import RealFs
-from qmail.core.maildir import Copy, Folder, GroupCommit, NameMaker, deliver, prepare, publish
+from qmail.core.maildir import (
+    STALE_S,
+    Copy,
+    Folder,
+    GroupCommit,
+    NameMaker,
+    deliver,
+    open_folder,
+    prepare,
+    publish,
+    remove_stale,
+)
 
 
 class TellingFs(RealFs):
@@ -43,12 +54,12 @@ def files(fs: TellingFs, folder: str) -> list[bytes]:
     return sorted(fs.read(f"{folder}/{name}", 10**7) for name, _ in fs.names(folder))
 
 
-def copy_in(fs: TellingFs, name: str) -> Copy:
-    return Copy(Folder(fs, 1), name)
+def prepared(fs: TellingFs, name: str, text: bytes = b"x") -> Copy:
+    return prepare(Folder(fs, 1), name, text)
 
 
 def test_bytes_are_synced_before_the_name_and_the_name_before_success(fs: TellingFs) -> None:
-    deliver(copy_in(fs, "a"), b"head\n", [b"body\n", b"more\n"])
+    deliver(Folder(fs, 1), "a", b"head\n", [b"body\n", b"more\n"])
     assert fs.done == ["create tmp/", "sync", "rename new/", "sync"]
     assert files(fs, "new") == [b"head\nbody\nmore\n"]
     assert files(fs, "tmp") == []
@@ -58,9 +69,7 @@ def test_one_sync_serves_the_bytes_of_one_batch_and_the_names_of_the_last(fs: Te
     commit = GroupCommit()
     settled = []
     for number in range(5):
-        copy = copy_in(fs, str(number))
-        prepare(copy, b"x")
-        commit.add(number, (copy,))
+        commit.add(number, (prepared(fs, str(number)),))
         settled += [done.ticket for done in commit.step()]
     assert settled == [0, 1, 2, 3]
     settled += [done.ticket for done in commit.step()]
@@ -72,9 +81,7 @@ def test_one_sync_serves_the_bytes_of_one_batch_and_the_names_of_the_last(fs: Te
 def test_file_systems_are_synced_once_each(fs: TellingFs) -> None:
     commit = GroupCommit()
     for number in range(10):
-        copy = copy_in(fs, str(number))
-        prepare(copy, b"x")
-        commit.add(number, (copy,))
+        commit.add(number, (prepared(fs, str(number)),))
     assert commit.step() == []
     assert fs.done.count("sync") == 1
     assert [done.trouble for done in commit.step()] == [None] * 10
@@ -82,9 +89,7 @@ def test_file_systems_are_synced_once_each(fs: TellingFs) -> None:
 
 def test_failed_sync_of_the_bytes_is_final_for_the_file(fs: TellingFs) -> None:
     commit = GroupCommit()
-    copy = copy_in(fs, "a")
-    prepare(copy, b"x")
-    commit.add(7, (copy,))
+    commit.add(7, (prepared(fs, "a"),))
     fs.broken = True
     (settled,) = commit.step()
     assert settled.ticket == 7
@@ -95,9 +100,7 @@ def test_failed_sync_of_the_bytes_is_final_for_the_file(fs: TellingFs) -> None:
 
 def test_failed_sync_of_the_name_takes_the_file_back(fs: TellingFs) -> None:
     commit = GroupCommit()
-    copy = copy_in(fs, "a")
-    prepare(copy, b"x")
-    commit.add(7, (copy,))
+    commit.add(7, (prepared(fs, "a"),))
     assert commit.step() == []
     fs.broken = True
     (settled,) = commit.step()
@@ -108,9 +111,7 @@ def test_failed_sync_of_the_name_takes_the_file_back(fs: TellingFs) -> None:
 def test_failed_name_does_not_touch_the_others(fs: TellingFs, tmp_path: Path) -> None:
     commit = GroupCommit()
     for number, name in enumerate(("a", "b")):
-        copy = copy_in(fs, name)
-        prepare(copy, name.encode())
-        commit.add(number, (copy,))
+        commit.add(number, (prepared(fs, name, name.encode()),))
     (tmp_path / "tmp" / "a").unlink()
     (settled,) = commit.step()
     assert settled.ticket == 0
@@ -131,21 +132,107 @@ def test_message_that_can_not_be_read_to_its_end_leaves_nothing(fs: TellingFs) -
             return parts()[0]
 
     with pytest.raises(OSError, match="input/output"):
-        prepare(copy_in(fs, "a"), b"head", Broken())
+        prepare(Folder(fs, 1), "a", b"head", Broken())
     assert files(fs, "tmp") == []
 
 
 def test_taken_name_is_not_overwritten(fs: TellingFs) -> None:
-    prepare(copy_in(fs, "a"), b"first")
+    prepared(fs, "a", b"first")
     with pytest.raises(FileExistsError):
-        prepare(copy_in(fs, "a"), b"second")
+        prepared(fs, "a", b"second")
+    assert files(fs, "tmp") == [b"first"]
 
 
 def test_publish_moves_to_new(fs: TellingFs) -> None:
-    copy = copy_in(fs, "a")
-    prepare(copy, b"x")
+    publish(prepared(fs, "a"))
+    assert files(fs, "new") == [b"x"]
+
+
+# --- names that hold over NFS (spec/delivery.md 9, oddities.md 7) -------------------------------
+
+
+def test_name_in_new_has_device_and_inode_of_the_file(fs: TellingFs, tmp_path: Path) -> None:
+    name = NameMaker("mx.example.org", pid=7, random=b"\1\2").next(1_700_000_000_123_456_789)
+    copy = prepare(Folder(fs, 0x801), name, b"x")
+    inode = (tmp_path / "tmp" / name).stat().st_ino
+    publish(copy)
+    (file,) = (tmp_path / "new").iterdir()
+    assert file.name == f"1700000000.M123456P7V801I{inode:x}R0102Q1.mx.example.org"
+    assert copy.new == f"new/{file.name}"
+
+
+def test_two_hosts_that_make_the_same_name_do_not_meet_in_new(
+    fs: TellingFs, tmp_path: Path
+) -> None:
+    # Each has a tmp/ of its own here: the worst case, for one of them would win in a shared one.
+    first = prepared(fs, "same", b"first")
+    (tmp_path / first.tmp).rename(tmp_path / "aside")
+    second = prepared(fs, "same", b"second")
+    publish(second)
+    (tmp_path / "aside").rename(tmp_path / first.tmp)
+    publish(first)
+    assert files(fs, "new") == [b"first", b"second"]
+
+
+def test_rename_that_nfs_repeats_is_a_success(
+    fs: TellingFs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = prepared(fs, "a")
+
+    def rename_and_lose_the_answer(old: str, new: str) -> None:
+        RealFs.rename(fs, old, new)
+        RealFs.rename(fs, old, new)
+
+    monkeypatch.setattr(fs, "rename", rename_and_lose_the_answer)
     publish(copy)
     assert files(fs, "new") == [b"x"]
+
+
+def test_file_that_somebody_removed_from_tmp_is_no_success(fs: TellingFs) -> None:
+    copy = prepared(fs, "a")
+    fs.unlink(copy.tmp)
+    with pytest.raises(FileNotFoundError):
+        publish(copy)
+
+
+def test_parts_on_another_disk_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "tmp").symlink_to("/proc")
+    (tmp_path / "new").mkdir()
+    with pytest.raises(OSError, match="another disk"):
+        open_folder(str(tmp_path))
+
+
+@pytest.mark.parametrize("missing", ["tmp", "new", "."])
+def test_what_has_no_tmp_and_new_is_no_maildir(fs: TellingFs, tmp_path: Path, missing: str) -> None:
+    (tmp_path / missing).resolve().rename(tmp_path.parent / f"away-{missing}")
+    with pytest.raises(FileNotFoundError):
+        open_folder(str(tmp_path))
+
+
+def test_open_maildir_knows_its_device(fs: TellingFs, tmp_path: Path) -> None:
+    opened, device = open_folder(str(tmp_path))
+    assert device == tmp_path.stat().st_dev
+    opened.release()
+
+
+# --- what crashes leave -------------------------------------------------------------------------
+
+
+def test_files_in_tmp_that_nobody_touched_for_36_hours_are_removed(
+    fs: TellingFs, tmp_path: Path
+) -> None:
+    prepared(fs, "a")
+    (tmp_path / "tmp" / "folder").mkdir()
+    touched = (tmp_path / "tmp" / "a").stat().st_ctime
+    remove_stale(fs, touched + STALE_S - 1)
+    assert (tmp_path / "tmp" / "a").exists()
+    remove_stale(fs, touched + STALE_S + 1)
+    assert [path.name for path in (tmp_path / "tmp").iterdir()] == ["folder"]
+
+
+def test_trouble_while_tidying_is_nobodys(fs: TellingFs, tmp_path: Path) -> None:
+    (tmp_path / "tmp").rmdir()
+    remove_stale(fs, 0)
 
 
 def test_names_differ_though_time_and_pid_repeat() -> None:

@@ -21,7 +21,7 @@ from tests.sim.simfs import SimFs
 from qmail.core.bounce import BounceControls
 from qmail.core.dispatch import Dispatcher
 from qmail.core.dispatch_values import Bounce, Message, Policy
-from qmail.core.maildir import Copy, Folder, GroupCommit, prepare
+from qmail.core.maildir import Folder, GroupCommit, prepare
 from qmail.core.queue_clean import clean, clean_pid
 from qmail.core.queue_desk import Caller, Desk
 from qmail.core.queue_layout import OSSIFIED_S, SPLIT_FOLDERS, Layout
@@ -205,18 +205,18 @@ class Deliverer:
             result = deferred(str(failure).encode()) if failure else delivered(b"did_1+0+0/")
             self._report(Channel.LOCAL, job, result)
 
-    def new_copy(self, recipient: bytes) -> Copy:
-        """Return the file that the next delivery to `recipient` makes."""
-        name = f"{self._unique}.{next(self._numbers)}.{recipient.decode()}"
-        return Copy(Folder(self._disks.mail, 1), name)
+    def new_place(self, recipient: bytes) -> tuple[Folder, str]:
+        """Return maildir and name of the file that the next delivery to `recipient` makes."""
+        name = f"{self._unique}.{next(self._numbers)}R.{recipient.decode()}"
+        return Folder(self._disks.mail, 1), name
 
     def deliver(self, mails: list[tuple[Job, bytes]]) -> Iterator[tuple[Job, OSError | None]]:
         """Put texts into new/ as qmail-local does; yield each job with what went wrong."""
         commit = GroupCommit()
         for index, (job, text) in enumerate(mails):
-            made = self.new_copy(job.recipient)
+            folder, name = self.new_place(job.recipient)
             try:
-                prepare(made, text[:10], [text[10:]])
+                made = prepare(folder, name, text[:10], [text[10:]])
             except OSError as trouble:
                 yield job, trouble
             else:

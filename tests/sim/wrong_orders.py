@@ -81,14 +81,14 @@ class OriginalDeliverer(Deliverer):
     def deliver(self, mails: list[tuple[Job, bytes]]) -> Iterator[tuple[Job, OSError | None]]:
         """Deliver one after the other; no name is synced (spec/delivery.md 9)."""
         for job, text in mails:
-            made = self.new_copy(job.recipient)
-            disk = made.folder.fs
-            fd = disk.create("tmp/" + made.name)
+            folder, name = self.new_place(job.recipient)
+            disk = folder.fs
+            fd = disk.create("tmp/" + name)
             disk.write(fd, text)
             disk.fsync(fd)
             disk.close(fd)
-            disk.link("tmp/" + made.name, "new/" + made.name)
-            disk.unlink("tmp/" + made.name)
+            disk.link("tmp/" + name, "new/" + name)
+            disk.unlink("tmp/" + name)
             yield job, None
 
 
@@ -98,10 +98,9 @@ class HastyDeliverer(Deliverer):
     def deliver(self, mails: list[tuple[Job, bytes]]) -> Iterator[tuple[Job, OSError | None]]:
         """Write, name, sync."""
         for job, text in mails:
-            made = self.new_copy(job.recipient)
-            prepare(made, text)
-            publish(made)
-            made.folder.fs.sync()
+            folder, name = self.new_place(job.recipient)
+            publish(prepare(folder, name, text))
+            folder.fs.sync()
             yield job, None
 
 

@@ -176,9 +176,9 @@ class _Attempt:
     def _to_maildir(self, path: bytes) -> None:
         self._done.files += 1
         try:
-            fs = RealFs(os.fsdecode(path))
-            copy = maildir.Copy(maildir.Folder(fs, 0), maildir.NameMaker.of_this_process().next())
-            maildir.deliver(copy, self._rpline + self._dtline, self._parts())
+            folder = maildir.Folder(*maildir.open_folder(os.fsdecode(path)))
+            name = maildir.NameMaker.of_this_process().next()
+            maildir.deliver(folder, name, self._rpline + self._dtline, self._parts())
         except OSError as trouble:
             raise put_off(disk_trouble(path, trouble)) from None
 

@@ -8,9 +8,14 @@
 `GroupCommit` runs this as a pipeline: the sync that puts one batch's bytes on disk puts the names
 of the batch before it there as well. A failed sync is final for its files: they are taken back, and
 the retry writes new ones. Source: spec/delivery.md 9, design "Durability".
+
+Names hold over NFS. In tmp/ it is the random part that tells two hosts apart which think they are
+the same; in new/ device and inode are in the name too, so it can only be this file's, and `rename`
+replaces nothing: no `link` is needed to find out whether a name is free.
 """
 
 import contextlib
+import errno
 import itertools
 import os
 import time
@@ -18,11 +23,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from qmail.core.fs import Fs
+from qmail.core.fs import Fs, RealFs
 
 HOST_BYTES_MAX: Final = 63
 TMP: Final = "tmp/"
 NEW: Final = "new/"
+STALE_S: Final = 129600
+"""A file in tmp/ that nobody touched for 36 hours is what a crash left."""
+LOOKED_AT_MAX: Final = 1000
+"""So many files of one tmp/ are looked at in one sweep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +42,26 @@ class Folder:
     device: int
 
 
+def open_folder(path: str) -> tuple[RealFs, int]:
+    """Open the maildir at `path`; return its disk and device.
+
+    Raises: OSError: it is missing, or its parts are on different file systems.
+    """
+    device = os.stat(path).st_dev
+    for part in (TMP, NEW):
+        if os.stat(os.path.join(path, part)).st_dev != device:
+            # One sync could not put both on disk, and rename would not work either.
+            raise OSError(errno.EXDEV, "tmp and new are on another disk")
+    return RealFs(path), device
+
+
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One file of a message, in tmp/ or new/ of its maildir."""
+    """One file of a message: its path in tmp/ of its maildir, and the one it gets in new/."""
 
     folder: Folder
-    name: str
+    tmp: str
+    new: str
 
 
 class NameMaker:
@@ -67,15 +90,19 @@ class NameMaker:
         return f"{seconds}.M{micros}{self._middle}{next(self._count)}{self._end}"
 
 
-def prepare(copy: Copy, head: bytes, rest: Iterable[bytes] = ()) -> None:
+def prepare(folder: Folder, name: str, head: bytes, rest: Iterable[bytes] = ()) -> Copy:
     """Write tmp/NAME: `head`, then the parts of `rest`. Nothing stays behind on failure.
 
+    `name`: as `NameMaker` makes it. Returns: the file, with the name it will have in new/.
     Raises: OSError: no maildir there, name taken, disk full, or the message can't be read.
     """
-    fs, path = copy.folder.fs, TMP + copy.name
+    fs, path = folder.fs, TMP + name
     fd = fs.create(path)
     try:
         try:
+            before, letter, after = name.partition("R")
+            inode = fs.info_of(fd).inode
+            new = f"{NEW}{before}V{folder.device:x}I{inode:x}{letter}{after}"
             fs.write(fd, head)
             for part in rest:
                 fs.write(fd, part)
@@ -85,6 +112,7 @@ def prepare(copy: Copy, head: bytes, rest: Iterable[bytes] = ()) -> None:
         with contextlib.suppress(OSError):
             fs.unlink(path)
         raise
+    return Copy(folder, path, new)
 
 
 def publish(copy: Copy) -> None:
@@ -92,13 +120,34 @@ def publish(copy: Copy) -> None:
 
     Raises: OSError.
     """
-    copy.folder.fs.rename(TMP + copy.name, NEW + copy.name)
+    fs = copy.folder.fs
+    try:
+        fs.rename(copy.tmp, copy.new)
+    except FileNotFoundError:
+        # Over NFS the answer to a rename can get lost. The server that is asked again finds it
+        # done: no file of that name in tmp/, and in new/ one that no other delivery can have made.
+        if fs.info(copy.new) is None:
+            raise
 
 
-def take_back(copy: Copy, where: str) -> None:
-    """Remove a file whose sync failed from `where`; a reader may have been quicker."""
+def take_back(copy: Copy) -> None:
+    """Remove a file whose sync failed, wherever it is; a reader may have been quicker."""
+    for path in (copy.tmp, copy.new):
+        with contextlib.suppress(OSError):
+            copy.folder.fs.unlink(path)
+
+
+def remove_stale(fs: Fs, now_s: float) -> None:
+    """Remove from tmp/ what crashes left there; whatever goes wrong is for the next time.
+
+    Source: spec/delivery.md 9, "Readers".
+    """
     with contextlib.suppress(OSError):
-        copy.folder.fs.unlink(where + copy.name)
+        for name, _ in itertools.islice(fs.names("tmp"), LOOKED_AT_MAX):
+            path = TMP + name
+            found = fs.info(path)
+            if found is not None and found.is_regular and found.newest + STALE_S < now_s:
+                fs.unlink(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +186,7 @@ class GroupCommit:
         for ticket, copies in named:
             trouble = _first_trouble(copies, broken) if broken else None
             if trouble is not None:
-                _take_back_all(copies, NEW)
+                _take_back_all(copies)
             settled.append(Settled(ticket, trouble))
         for ticket, copies in written:
             trouble = _first_trouble(copies, broken) if broken else None
@@ -145,8 +194,7 @@ class GroupCommit:
             if trouble is None:
                 self._named.append((ticket, copies))
             else:
-                _take_back_all(copies, TMP)
-                _take_back_all(copies, NEW)
+                _take_back_all(copies)
                 settled.append(Settled(ticket, trouble))
         return settled
 
@@ -179,19 +227,18 @@ def _publish_all(copies: Sequence[Copy]) -> OSError | None:
     return None
 
 
-def _take_back_all(copies: Sequence[Copy], where: str) -> None:
+def _take_back_all(copies: Sequence[Copy]) -> None:
     for copy in copies:
-        take_back(copy, where)
+        take_back(copy)
 
 
-def deliver(copy: Copy, head: bytes, rest: Iterable[bytes] = ()) -> None:
+def deliver(folder: Folder, name: str, head: bytes, rest: Iterable[bytes] = ()) -> None:
     """Deliver one message, alone: all steps, both syncs.
 
     Raises: OSError: it is not delivered, and nothing of it is left.
     """
     commit = GroupCommit()
-    prepare(copy, head, rest)
-    commit.add(0, (copy,))
+    commit.add(0, (prepare(folder, name, head, rest),))
     while not commit.is_idle:
         for settled in commit.step():
             if settled.trouble is not None:

@@ -4,9 +4,9 @@ What a `.qmail` file asks for beyond maildirs is handed back, for `core.delivery
 its own. Files of the recipient are looked at once a turn: a turn is one moment.
 """
 
-import errno
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,16 @@ from qmail.core.dotqmail import Maildir
 from qmail.core.fs import RealFs
 from qmail.core.home_files import HomeFiles, StoppedError, reason_of
 from qmail.core.local_environment import delivered_to, return_path
-from qmail.core.maildir import Copy, Folder, GroupCommit, NameMaker, prepare, take_back
+from qmail.core.maildir import (
+    Copy,
+    Folder,
+    GroupCommit,
+    NameMaker,
+    open_folder,
+    prepare,
+    remove_stale,
+    take_back,
+)
 from qmail.core.message_source import FIRST_BYTES, FileSource, header_has, rest_of
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Target, Task
@@ -31,6 +40,16 @@ MAILDIRS_MAX: Final = 16
 
 Reports = list[tuple[int, bytes]]
 """Serial of a task, and its report."""
+
+
+@contextlib.contextmanager
+def _files_of(home: bytes) -> Iterator[HomeFiles]:
+    """Open the files of a home for a moment. Raises: StoppedError: it may not get mail now."""
+    folder = open_home(home)
+    try:
+        yield HomeFiles(folder)
+    finally:
+        os.close(folder)
 
 
 @dataclass(slots=True)
@@ -57,12 +76,14 @@ class Folders:
         kept = self._kept.get(path)
         if kept is None or kept.identity != identity:
             self._forget(path)
-            for part in (b"/tmp", b"/new"):
-                if os.stat(path + part).st_dev != found.st_dev:
-                    # One sync could not put both on disk, and rename would not work either.
-                    raise OSError(errno.EXDEV, "tmp and new are on another disk")
-            kept = self._kept[path] = _Kept(RealFs(os.fsdecode(path)), identity)
+            fs, _ = open_folder(os.fsdecode(path))
+            kept = self._kept[path] = _Kept(fs, identity)
         return Folder(kept.fs, found.st_dev)
+
+    def remove_stale(self, now_s: float) -> None:
+        """Remove what crashes left in the maildirs that are open."""
+        for kept in self._kept.values():
+            remove_stale(kept.fs, now_s)
 
     def trim(self) -> None:
         """Close what is too much. Only while no delivery is under way."""
@@ -85,8 +106,19 @@ class _Route:
     report: bytes
 
 
-_Answer = _Route | bytes | None
-"""What a target means this turn: maildirs, a report at once, or (None) the slow way."""
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A target that gets no mail now. `trace`: what makes a message of it a loop, b"" for nothing.
+
+    A loop is looked for once the home is entered, and before any `.qmail` file is.
+    """
+
+    trace: bytes
+    report: bytes
+
+
+_Answer = _Route | _Refusal | None
+"""What a target means this turn: maildirs, a refusal, or (None) the slow way."""
 
 
 class QuickDelivery:
@@ -123,7 +155,7 @@ class QuickDelivery:
             if answer is None:
                 slow.append((task, fd))
                 continue
-            report = answer if isinstance(answer, bytes) else self._write(task, fd, answer)
+            report = self._write(task, fd, answer)
             if report is not None:
                 reports.append((task.serial, report))
         return reports, slow
@@ -138,26 +170,45 @@ class QuickDelivery:
             reports.append((settled.ticket, report))
         return reports
 
+    def tidy(self, now_s: float) -> None:
+        """Remove what crashes left in the maildirs of the last turns: for the end of the process.
+
+        Readers do that too, where there are any; here it costs no delivery anything.
+        """
+        self._folders.remove_stale(now_s)
+
     def _ask(self, packed: bytes) -> _Answer:
-        target = self._targets.get(packed)
+        trace = b""
         try:
-            if target is None:
-                target = Target.unpack(packed)
-                if len(self._targets) >= TARGETS_MAX:
-                    self._targets.clear()
-                self._targets[packed] = target
-            return self._route(target)
+            target = self._target(packed)
+            with _files_of(target.home) as files:
+                trace = delivered_to(target)
+                plan = find_plan(files, target, self._default_delivery)
+            return self._route(plan, target, trace)
         except StoppedError as stopped:
-            return local_report(stopped.code, stopped.text)
+            return _Refusal(trace, local_report(stopped.code, stopped.text))
         except OSError as trouble:
-            return local_report(Exit.TEMPORARY, disk_trouble(b"maildir", trouble))
+            text = disk_trouble(b"maildir", trouble)
+            return _Refusal(trace, local_report(Exit.TEMPORARY, text))
         except (FrameError, ValueError):
-            return local_report(Exit.TEMPORARY, b"Bad address or file name. (#4.3.5)\n")
+            text = b"Bad address or file name. (#4.3.5)\n"
+            return _Refusal(b"", local_report(Exit.TEMPORARY, text))
+
+    def _target(self, packed: bytes) -> Target:
+        target = self._targets.get(packed)
+        if target is None:
+            target = Target.unpack(packed)
+            if len(self._targets) >= TARGETS_MAX:
+                self._targets.clear()
+            self._targets[packed] = target
+        return target
 
     def look(self, packed: bytes) -> bytes:
         """Report whether any file governs the target: K, D (no such mailbox) or Z (no telling)."""
         try:
-            self._plan(Target.unpack(packed))
+            target = Target.unpack(packed)
+            with _files_of(target.home) as files:
+                find_plan(files, target, self._default_delivery)
         except StoppedError as stopped:
             return local_report(stopped.code, stopped.text)
         except (OSError, FrameError, ValueError):
@@ -166,15 +217,7 @@ class QuickDelivery:
             )
         return local_report(Exit.OK, b"")
 
-    def _plan(self, target: Target) -> Plan:
-        home = open_home(target.home)
-        try:
-            return find_plan(HomeFiles(home), target, self._default_delivery)
-        finally:
-            os.close(home)
-
-    def _route(self, target: Target) -> _Route | None:
-        plan = self._plan(target)
+    def _route(self, plan: Plan, target: Target, trace: bytes) -> _Route | None:
         paths = [line.path for line in plan.instructions if isinstance(line, Maildir)]
         if len(paths) < len(plan.instructions) or len(paths) > MAILDIRS_MAX:
             return None
@@ -185,31 +228,30 @@ class QuickDelivery:
             except OSError as trouble:
                 raise StoppedError(Exit.TEMPORARY, disk_trouble(path, trouble)) from None
         report = local_report(Exit.OK, b"did %d+0+0\n" % len(folders))
-        return _Route(delivered_to(target), tuple(folders), report)
+        return _Route(trace, tuple(folders), report)
 
-    def _write(self, task: Task, fd: int, route: _Route) -> bytes | None:
+    def _write(self, task: Task, fd: int, route: _Route | _Refusal) -> bytes | None:
         """Write one message to all its maildirs. Returns: None, or a report at once."""
         source = FileSource(fd)
         try:
             first = source.read(0, FIRST_BYTES)
-            if header_has(route.trace, first, source):
+            if route.trace and header_has(route.trace, first, source):
                 return local_report(Exit.PERMANENT, LOOP)
         except OSError as trouble:
             text = b"Unable to read message: " + reason_of(trouble) + b". (#4.3.0)\n"
             return local_report(Exit.TEMPORARY, text)
+        if isinstance(route, _Refusal):
+            return route.report
         head = return_path(task.sender) + route.trace + first
         copies: list[Copy] = []
         for path, folder in route.folders:
-            copy = Copy(folder, self._names.next())
+            rest = rest_of(source, FIRST_BYTES) if len(first) == FIRST_BYTES else ()
             try:
-                prepare(
-                    copy, head, rest_of(source, FIRST_BYTES) if len(first) == FIRST_BYTES else ()
-                )
+                copies.append(prepare(folder, self._names.next(), head, rest))
             except OSError as trouble:
                 for made in copies:
-                    take_back(made, "tmp/")
+                    take_back(made)
                 return local_report(Exit.TEMPORARY, disk_trouble(path, trouble))
-            copies.append(copy)
         if not copies:
             return route.report
         self._what[task.serial] = route.report

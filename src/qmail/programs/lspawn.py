@@ -82,7 +82,10 @@ class LocalWork:
 
     def reside(self, sock: socket.socket) -> int:
         """Deliver until the channel closes: the life of a resident qmail-local."""
-        return TaskServer(sock, QuickDelivery(self._default_delivery), self.deliver).run()
+        quick = QuickDelivery(self._default_delivery)
+        code = TaskServer(sock, quick, self.deliver).run()
+        quick.tidy(time.time())
+        return code
 
     def deliver(self, task: Task) -> int:
         """Make one delivery that needs a process of its own; descriptors as for qmail-local."""
