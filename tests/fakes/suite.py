@@ -87,6 +87,18 @@ class Suite:
             if not self._read(end - time.monotonic()):
                 raise AssertionError(f"{len(found)} of {count} {text!r} in the log: {self.lines}")
 
+    def wait_for_each(self, *texts: str) -> list[str]:
+        """Return the next lines of the log that hold these texts, in whatever order they come."""
+        end = time.monotonic() + WAIT_S
+        while True:
+            found = [[line for line in self.lines if text in line] for text in texts]
+            if all(found):
+                lines = [matching[0] for matching in found]
+                del self.lines[: max(map(self.lines.index, lines)) + 1]
+                return lines
+            if not self._read(end - time.monotonic()):
+                raise AssertionError(f"not all of {texts} in the log: {self.lines}")
+
     def _read(self, wait_s: float) -> bool:
         assert self.process is not None
         assert self.process.stdout is not None
