@@ -438,3 +438,10 @@ def test_helper_ends_with_its_parent() -> None:
     ours.close()
     with theirs:
         assert serve_lookups(theirs, owner) == 0
+
+
+@pytest.mark.parametrize(
+    ("memory_mb", "room"), [(256, 50), (1024, 50), (8192, 397), (24_000, 1000), (10**6, 1000)]
+)
+def test_residents_take_an_eighth_of_the_memory(memory_mb: int, room: int) -> None:
+    assert residents_module.room_for_residents(memory_mb << 20) == room

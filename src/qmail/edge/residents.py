@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from qmail.edge.memory import memory_bytes
 from qmail.edge.offspring import ChildMain, Who, close_all, fork_child
 from qmail.edge.station import Station
 from qmail.protocol.doors import REPORT_FRAME_MAX, Report
@@ -26,13 +27,19 @@ from qmail.protocol.netstring import FrameError, FrameReader
 
 BATCH_MAX: Final = 200
 """Descriptors in one message (the kernel's limit is 253), and jobs a resident has at a time."""
-RESIDENTS_MAX: Final = 200
+RESIDENTS_MAX: Final = 1000
+RESIDENTS_MIN: Final = 50
+RESIDENT_BYTES: Final = 2_700_000
+"""What one takes for itself: pages that it wrote to, page tables, stack in the kernel. Measured."""
+MEMORY_SHARE: Final = 8
+"""All of them together get this part of the memory: the nth. Who comes then waits for an end."""
 LOOKERS_MAX: Final = 16
 """So many residents more may run that were started for a look-up and had no delivery yet."""
 LOOKS_PER_RESIDENT_MAX: Final = 32
 LOOK_S_MAX: Final = 10.0
 """A resident without deliveries that is silent for so long when asked is killed."""
-IDLE_S_MAX: Final = 5.0
+IDLE_S_MAX: Final = 30.0
+"""Long enough that a thousand accounts in turn find theirs alive on a slow disk, too."""
 RECEIVE_BYTES: Final = 65536
 SEND_BUFFER_BYTES: Final = 2 * 1024 * 1024
 
@@ -64,6 +71,11 @@ class _Resident:
         return not (self.running or self.waiting or self.looking or self.looks)
 
 
+def room_for_residents(memory: int) -> int:
+    """Return how many residents a machine with `memory` bytes may have."""
+    return min(RESIDENTS_MAX, max(RESIDENTS_MIN, memory // MEMORY_SHARE // RESIDENT_BYTES))
+
+
 class Residents:
     """Starts residents, feeds them, hears them, ends them."""
 
@@ -83,6 +95,7 @@ class Residents:
         self._lookers: set[int] = set()
         self._dirty: set[_Resident] = set()
         self._starved = False
+        self._room = room_for_residents(memory_bytes())
 
     @property
     def is_empty(self) -> bool:
@@ -186,7 +199,7 @@ class Residents:
         is_looker = resident.is_looker
         if is_looker and len(self._lookers) < LOOKERS_MAX:
             return False
-        if not is_looker and len(self._alive) - len(self._lookers) < RESIDENTS_MAX:
+        if not is_looker and len(self._alive) - len(self._lookers) < min(self._room, RESIDENTS_MAX):
             return False
         idle = [
             other
