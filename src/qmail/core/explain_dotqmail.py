@@ -165,7 +165,7 @@ def explain_plan(question: LocalQuestion, home: HomeView) -> Part:
     files = WatchedFiles(home, question.target.home)
     steps = files.steps
     line = printable(delivered_to(question.target).rstrip())
-    steps.append(Step("loop", f'a message that has "{line}" already is a loop and bounces'))
+    steps.append(Step("loop", f'"{line}" is added; a message that has it already bounces'))
     report = KNOWN_REPORT
     try:
         plan = _find_plan(files, question)

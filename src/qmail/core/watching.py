@@ -4,6 +4,7 @@ The rules are not done again here: `core.routing`, `core.relay` and the others d
 keeps what they asked for, and the line that answered is found by parsing each line on its own.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -137,6 +138,6 @@ def unreadable(part: str, trouble: ControlError | OSError, program: str) -> Part
     if isinstance(trouble, ControlError):
         file, line, wrong = f"control/{trouble.name}", trouble.line, trouble.wrong
     else:
-        file, line = str(trouble.filename or "control"), 0
+        file, line = f"control/{os.path.basename(str(trouble.filename or ''))}", 0
         wrong = (trouble.strerror or "unreadable").lower()
     return Part((Step(part, f"{wrong}: {later}", file, line),), Exit.TEMPORARY)

@@ -162,8 +162,12 @@ class Inquiry:
         queued = smtp.facts[0] if smtp.facts else question.address
         taken = replace(question, address=queued) if self._is_by_smtp else question
         parts = list(self._parts(taken))
-        # Of another address than the one that is queued, nothing was found out.
-        smtp = answered(smtp, question, _existence(parts) if taken.address == queued else None)
+        existence: Verdict | None = _existence(parts)
+        is_ours_to_tell = existence is not Verdict.UNSURE or not self._observer.is_stranger
+        if taken.address != queued or not is_ours_to_tell:
+            # Another address than the one that is queued was looked at, or not as its owner.
+            existence = None
+        smtp = answered(smtp, question, existence)
         if not self._is_by_smtp:
             smtp = replace(smtp, verdict=Exit.OK)
         notes = Part(tuple(_notes(self._observer)))
@@ -223,10 +227,9 @@ def _forwards(question: Question, part: Part) -> tuple[Question, ...]:
 
 def _notes(observer: Observer) -> Iterator[Step]:
     """Yield what the reader has to know of who looked."""
-    sole = observer.accounts["alias"].uid
-    if not observer.accounts.separate:
-        yield Step("note", f"uid {sole} runs all of this home")
-    if not observer.is_root and (observer.accounts.separate or os.getuid() != sole):
+    if observer.accounts.sole is not None:
+        yield Step("note", f"uid {observer.accounts.sole[0]} runs all of this home")
+    if observer.is_stranger:
         who = f"seen as uid {os.getuid()}, not as the accounts that decide"
         yield Step("note", f"{who}: root sees what they see")
 

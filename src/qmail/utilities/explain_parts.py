@@ -39,6 +39,12 @@ class Observer:
     directory: Directory
     """The list of accounts."""
 
+    @property
+    def is_stranger(self) -> bool:
+        """True where what is seen is not what the programs see."""
+        sole = self.accounts.sole
+        return not self.is_root and (sole is None or sole[0] != os.getuid())
+
     def rcpt(self, question: Question, client: str) -> Part:
         """Ask what qmail-smtpd says."""
         read_file = control_reader(self.home)

@@ -14,8 +14,8 @@ _BOLD: Final = "\x1b[1m"
 _PLAIN: Final = "\x1b[0m"
 VERDICTS: Final = {
     Exit.OK: "deliverable",
-    Exit.PERMANENT: "refused: it comes back to the sender",
-    Exit.TEMPORARY: "not now: it would wait in the queue, or this could not be told",
+    Exit.PERMANENT: "refused, at once or by a bounce",
+    Exit.TEMPORARY: "not now: it waits in the queue, or there is no telling",
 }
 
 

@@ -1,0 +1,417 @@
+"""qmail explain: the whole of it, on real files."""
+
+import json
+import os
+import pwd
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.utilities.explained_host import explained_host, write
+
+from qmail.core.explanation import Explanation, Question, Step
+from qmail.edge.accounts import MissingAccountError, separate_accounts
+from qmail.edge.passwd import Machine
+from qmail.protocol.exits import Exit
+from qmail.utilities import explain, front, init
+from qmail.utilities.explain_parts import Observer
+from qmail.utilities.explain_text import Style, lines_of
+
+Run = Callable[..., tuple[int, str]]
+IS_ROOT: Final = os.geteuid() == 0
+
+
+@pytest.fixture
+def host(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of a host with accounts, virtual domains and a name server."""
+    with explained_host(open_folder, monkeypatch):
+        yield open_folder
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command; returns its exit code and what it printed."""
+
+    def begin(*arguments: str) -> tuple[int, str]:
+        code = front.main(["explain", *arguments])
+        return code, capsys.readouterr().out
+
+    return begin
+
+
+# --- what it says -------------------------------------------------------------------------------
+
+
+def test_a_local_address_from_rcpt_to_the_last_line(host: Path, run: Run) -> None:
+    code, text = run("joe-list@Here.Example", "--from", "someone@isp.example")
+    assert code == 0
+    lines = [line.split() for line in text.splitlines()]
+    assert [line[0] for line in lines] == [
+        "joe-list@Here.Example,",
+        *("smtp", "smtp", "smtp", "route", "account", "account", "loop", ".qmail"),
+        *("sender", "sender", "sender", "line", "line", "line", "result", "verdict"),
+    ]
+    assert ["control/rcpthosts:2" in line for line in lines].count(True) == 1
+    assert "/home/joe/.qmail-list" in text
+    assert text.splitlines()[-1].split(maxsplit=1) == ["verdict", "deliverable"]
+
+
+def test_an_unknown_mailbox_ends_with_100(host: Path, run: Run) -> None:
+    code, text = run("nobody@here.example")
+    assert code == 100
+    assert "RCPT is answered 550 5.1.1" in text
+    assert "/var/qmail/alias/.qmail-default" in text
+
+
+def test_trouble_ends_with_111(host: Path, run: Run) -> None:
+    (host / "home/control/virtualdomains").write_text("nonsense\n")
+    code, text = run("joe@here.example")
+    assert code == 111
+    assert "control/virtualdomains:1" in text
+    assert "there is no telling" in text
+
+
+def test_a_remote_address_with_its_exchangers(host: Path, run: Run) -> None:
+    code, text = run("bob@far.example")
+    assert code == 0
+    assert "MX of far.example: 10 mx1.far.example, 20 mx2.far.example" in text
+    assert "tried in this order: 192.0.2.10, 192.0.2.20" in text
+
+
+def test_an_address_without_a_mailbox_in_front_of_the_at_is_trash(host: Path, run: Run) -> None:
+    code, text = run("@here.example")
+    assert code == 0
+    assert "trash" in text
+
+
+def test_what_rcpt_is_answered_counts_only_when_asked_for(host: Path, run: Run) -> None:
+    assert run("bob@isp.example")[0] == 0
+    assert run("bob@isp.example", "--smtp")[0] == 100
+    assert run("bob@isp.example", "--client", "192.0.2.5")[0] == 100
+    (host / "home/control/relayclients").write_text("192.0.2.0/24\n")
+    code, text = run("bob@isp.example", "--client", "192.0.2.5")
+    assert code == 0
+    assert "control/relayclients:1" in text
+
+
+def test_by_smtp_the_address_that_is_queued_is_explained(host: Path, run: Run) -> None:
+    plain = run("joe@[127.0.0.1]")[1]
+    assert "[127.0.0.1] is not local" in plain
+    assert "queued for joe@mx.here.example, if there is such a mailbox" in plain
+    code, text = run("joe@[127.0.0.1]", "--smtp")
+    assert code == 0
+    assert "mx.here.example is local" in text
+    assert text.startswith("joe@[127.0.0.1], from")
+
+
+def test_the_default_delivery_can_be_given(host: Path, run: Run) -> None:
+    text = run("joe@here.example", "--default", "./Mailbox")[1]
+    assert "the default delivery, as --default says" in text
+    assert "appends to this mbox file" in text
+
+
+def test_bytes_that_are_no_text_are_shown_and_break_nothing(host: Path, run: Run) -> None:
+    address = os.fsdecode(b"j\xff\x1b[2J@here.example")
+    code, text = run(address)
+    assert code == 100
+    assert "j\\xff\\x1b[2J@here.example" in text
+    assert "\x1b" not in text
+
+
+# --- forwards -----------------------------------------------------------------------------------
+
+
+def headings(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line and not line.startswith(" ")]
+
+
+def test_forwards_are_followed_from_the_sender_that_they_go_on_with(host: Path, run: Run) -> None:
+    text = run("joe-list@here.example", "--from", "s@isp.example", "--follow")[1]
+    origin = "(forwarded by joe-list@here.example)"
+    assert headings(text)[1:] == [
+        f"bob@far.example, from joe-list-owner@here.example {origin}",
+        f"carol@isp.example, from joe-list-owner@here.example {origin}",
+    ]
+
+
+def test_a_followed_address_gets_the_sender_that_names_it(host: Path, run: Run) -> None:
+    write(host / "users/joe/.qmail-list-owner-default", "./Maildir/\n")
+    text = run("joe-list@here.example", "--from", "s@isp.example", "--follow")[1]
+    assert "joe-list-owner-bob=far.example@here.example: VERP" in text
+
+
+def test_forwards_in_a_circle_end(host: Path, run: Run) -> None:
+    write(host / "users/joe/.qmail-a", "joe-b@here.example\n")
+    write(host / "users/joe/.qmail-b", "joe-a@here.example\njoe-b@here.example\n")
+    text = run("joe-a@here.example", "--follow")[1]
+    assert [line.split(",")[0] for line in headings(text)] == [
+        "joe-a@here.example",
+        "joe-b@here.example",
+    ]
+
+
+def test_a_chain_of_forwards_is_followed_to_a_limit(host: Path, run: Run) -> None:
+    write(host / "users/joe/.qmail-default", '|forward "joe-x$DEFAULT@here.example"\n')
+    text = run("joe-x@here.example", "--follow")[1]
+    assert len(headings(text)) == explain.DEPTH_MAX
+
+
+def test_of_very_many_forwards_some_are_followed(host: Path, run: Run) -> None:
+    many = "".join(f"joe-old@{number}.isp.example\n" for number in range(60))
+    write(host / "users/joe/.qmail-many", many.replace("isp.example", "gone.invalid"))
+    write(host / "home/control/smtproutes", ":[192.0.2.9]\n")
+    text = run("joe-many@here.example", "--follow")[1]
+    assert len(headings(text)) == explain.FOLLOWED_MAX
+
+
+def test_with_forwards_the_worst_verdict_counts(host: Path, run: Run) -> None:
+    write(host / "users/joe/.qmail-on", "nobody@here.example\n")
+    assert run("joe-on@here.example")[0] == 0
+    assert run("joe-on@here.example", "--follow")[0] == 100
+
+
+# --- how it is shown ----------------------------------------------------------------------------
+
+
+def test_json_has_the_same_steps(host: Path, run: Run) -> None:
+    code, text = run("joe-list@here.example", "--follow", "--json")
+    found = json.loads(text)
+    assert found["exit"] == code == 0
+    assert [one["address"] for one in found["explained"]] == [
+        "joe-list@here.example",
+        "bob@far.example",
+        "carol@isp.example",
+    ]
+    steps = found["explained"][0]["steps"]
+    line = next(step for step in steps if step["part"] == "line 2")
+    assert line == {
+        "part": "line 2",
+        "file": "/home/joe/.qmail-list",
+        "line": 2,
+        "text": "forwards to bob@far.example",
+        "quote": "&bob@far.example",
+    }
+
+
+STEPS: Final = (
+    Step("route", "short", "control/locals", 1),
+    Step(".qmail", "not there", "/home/joe/" + "x" * 60),
+    Step("line 1", "a text of several words that is too long for its column", "f", 1, "./M/", 1),
+)
+
+
+def shown(style: Style) -> list[str]:
+    return list(lines_of(Explanation(Question(b"a@b", b""), STEPS, Exit.OK), style))
+
+
+def test_columns_are_aligned_and_a_long_path_has_a_line_of_its_own() -> None:
+    assert shown(Style()) == [
+        "a@b, from <>, the null sender",
+        "  route     control/locals:1  short",
+        "  .qmail    /home/joe/" + "x" * 60,
+        "                              not there",
+        "    line 1  ./M/              a text of several words that is too long for its column",
+        "  verdict                     deliverable",
+    ]
+
+
+def test_on_a_terminal_texts_are_wrapped_and_the_heading_is_bold() -> None:
+    lines = shown(Style(width=65, is_bold=True))
+    assert lines[0] == "\x1b[1ma@b, from <>, the null sender\x1b[0m"
+    assert lines[4:6] == [
+        "    line 1  ./M/              a text of several words that is too",
+        "                              long for its column",
+    ]
+    assert max(map(len, lines[4:])) <= 65
+
+
+def test_a_narrow_terminal_wraps_nothing() -> None:
+    assert shown(Style(width=20)) == shown(Style())
+
+
+# --- wrong usage --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        ([], "ADDRESS"),
+        (["a@b", "--client", "host"], "--client: host is not an IP address"),
+        (["x" * 2000], "ADDRESS: 2000 bytes"),
+        (["a@b", "--from", "x" * 2000], "--from: 2000 bytes"),
+        (["a@b", "--no-such"], "--no-such"),
+    ],
+)
+def test_wrong_usage_ends_with_100(
+    host: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], wrong: str
+) -> None:
+    assert front.main(["explain", *arguments]) == 100
+    assert wrong in capsys.readouterr().err
+
+
+def test_without_a_home_it_ends_with_111(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert front.main(["explain", "a@b", "--home", str(tmp_path / "none")]) == 111
+    assert "run 'qmail check'" in capsys.readouterr().err
+
+
+def test_a_home_of_one_account_says_so_and_all_is_alias(home: Path, run: Run) -> None:
+    code, text = run("postmaster@mx.example.org")
+    assert code == 0
+    assert "note" in text.splitlines()[1]
+    assert "runs all of this home" in text
+    assert f"{home}/alias/.qmail-postmaster" in text
+
+
+# --- as the accounts that decide ----------------------------------------------------------------
+
+
+@contextmanager
+def account(name: str, home: Path) -> Iterator[pwd.struct_passwd]:
+    """Make an account of the machine, and remove it."""
+    command = ["useradd", "--no-log-init", "-M", "-d", str(home), "-s", "/bin/false", name]
+    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        pytest.skip("can't make an account here")
+    try:
+        yield pwd.getpwnam(name)
+    finally:
+        subprocess.run(["userdel", name], check=True, capture_output=True)
+
+
+@pytest.fixture
+def separate(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with the separate accounts."""
+    if not IS_ROOT:
+        pytest.skip("needs root")
+    try:
+        separate_accounts()
+    except MissingAccountError as missing:
+        pytest.skip(str(missing))
+    home = open_folder / "home"
+    init.make_home(str(home), host="mx.here.example", listeners=(), say=lambda _line: None)
+    monkeypatch.setenv("QMAIL_HOME", str(home))
+    return home
+
+
+@pytest.fixture
+def joe(open_folder: Path) -> Iterator[pwd.struct_passwd]:
+    """An account whose home is closed to everybody else."""
+    home = open_folder / "joe"
+    home.mkdir(mode=0o700)
+    with account("qxplain1", home) as made:
+        os.chown(home, made.pw_uid, made.pw_gid)
+        yield made
+
+
+def put(who: pwd.struct_passwd, name: str, text: str, mode: int = 0o600) -> Path:
+    path = Path(who.pw_dir) / name
+    path.write_text(text)
+    path.chmod(mode)
+    os.chown(path, who.pw_uid, who.pw_gid)
+    return path
+
+
+@pytest.mark.root
+def test_root_a_closed_home_is_read_as_its_owner(
+    separate: Path, joe: pwd.struct_passwd, run: Run
+) -> None:
+    path = put(joe, ".qmail-list", "&a@isp.example\n")
+    (separate / "control/smtproutes").write_text(":[192.0.2.9]\n")
+    code, text = run("qxplain1-list@mx.here.example", "--from", "s@isp.example")
+    assert code == 0
+    assert f"qxplain1 (uid {joe.pw_uid}, home {joe.pw_dir})" in text
+    assert str(path) in text
+    assert "governs (mode 0600)" in text
+    assert "note" not in text
+
+
+@pytest.mark.root
+def test_root_what_only_root_may_read_is_not_read(
+    separate: Path, joe: pwd.struct_passwd, run: Run
+) -> None:
+    path = put(joe, ".qmail-list", "&a@isp.example\n")
+    os.chown(path, 0, 0)
+    code, text = run("qxplain1-list@mx.here.example")
+    assert code == 111
+    assert "Unable to read .qmail-list: permission denied. (#4.3.0)" in text
+    assert "a@isp.example" not in text
+
+
+@pytest.mark.root
+def test_root_a_link_to_a_secret_shows_nothing_of_it(
+    separate: Path, joe: pwd.struct_passwd, run: Run
+) -> None:
+    secret = separate.parent / "secret"
+    secret.write_text("&hidden@isp.example\n")
+    secret.chmod(0o600)
+    (Path(joe.pw_dir) / ".qmail-list").symlink_to(secret)
+    code, text = run("qxplain1-list@mx.here.example")
+    assert (code, "hidden" in text) == (111, False)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("rcpthosts", "smtp in"), ("virtualdomains", "route"), ("smtproutes", "remote")],
+)
+def test_root_a_closed_control_file_is_what_its_program_would_meet(
+    separate: Path, run: Run, name: str, part: str
+) -> None:
+    (separate / "control" / name).write_text("isp.example:[192.0.2.9]\n")
+    if name == "rcpthosts":
+        (separate / "control" / name).write_text("isp.example\n")
+    (separate / "control" / name).chmod(0o600)
+    code, text = run("a@isp.example", "--smtp")
+    assert code == 111
+    (line,) = (line for line in text.splitlines() if "permission denied" in line)
+    assert line.split("  ")[1] == part
+    assert f"control/{name}" in text
+
+
+@pytest.mark.root
+def test_root_a_sticky_home_puts_the_mail_off(
+    separate: Path, joe: pwd.struct_passwd, run: Run
+) -> None:
+    os.chmod(joe.pw_dir, 0o1700)
+    code, text = run("qxplain1@mx.here.example")
+    assert code == 111
+    assert "The home folder is sticky" in text
+
+
+@pytest.mark.root
+def test_root_an_ordinary_user_is_told_that_root_sees_more(
+    separate: Path, joe: pwd.struct_passwd
+) -> None:
+    put(joe, ".qmail-list", "&a@isp.example\n")
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.setgroups([])
+            os.setresgid(54331, 54331, 54331)
+            os.setresuid(54331, 54331, 54331)
+            found = _as_stranger(separate)
+            code = 0 if found else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def _as_stranger(home: Path) -> bool:
+    """Explain to somebody else: nothing of the closed home is told, and why."""
+    observer = Observer(str(home), separate_accounts(), is_root=False, directory=Machine())
+    inquiry = explain.Inquiry(observer, default=(b"./Maildir/", "as the test says"))
+    question = Question(b"qxplain1-list@mx.here.example", b"")
+    (found,) = inquiry.run(question, is_following=False)
+    text = "\n".join(step.text for step in found.steps)
+    return (
+        found.verdict is Exit.TEMPORARY
+        and "seen as uid 54331" in text
+        and "Unable to read .qmail-list: permission denied" in text
+        and "250 2.1.5 ok, if there is such a mailbox" in text
+        and "a@isp.example" not in text
+    )
