@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from qmail.edge import line_tool
-from qmail.edge.line_tool import ToolError, feed_program, message, run_program, run_tool, variable
+from qmail.edge.line_tool import (
+    ToolError,
+    command_line,
+    feed_program,
+    message,
+    run_program,
+    run_tool,
+    variable,
+)
 
 MESSAGE = b"Subject: x\n\nbody\n"
 KEEP = "import sys; open(sys.argv[1], 'wb').write(sys.stdin.buffer.read())"
@@ -81,6 +89,27 @@ def test_a_variable_may_be_empty_but_not_missing(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ToolError, match="SENDER not set") as wrong:
         variable("SENDER")
     assert wrong.value.code == 100
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([], b"tool: usage: tool\n"),
+        (["-a"], b"tool: usage: tool\n"),
+        (["--help"], b"tool: usage: tool\n"),
+        (["-z", "x"], b"tool: illegal option -- z\ntool: usage: tool\n"),
+    ],
+)
+def test_a_command_line_without_a_program_is_answered_with_the_usage(
+    argv: list[str], said: bytes, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert command_line("tool: usage: tool", argv, "a") is None
+    assert capfdbinary.readouterr().err == said
+
+
+def test_options_end_where_the_program_begins() -> None:
+    found = command_line("tool: usage: tool", ["-a", "cat", "-z"], "a")
+    assert found == ([("a", "")], ["cat", "-z"])
 
 
 # --- the message --------------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.utilities.line_tools import Line
 
+from qmail.core.maildir import STALE_S
 from qmail.utilities import maildir2mbox
 
 
@@ -47,11 +49,14 @@ def test_nothing_new_makes_no_mailbox(home: Path) -> None:
     assert not (home / "box").exists()
 
 
-def test_old_leftovers_of_deliveries_go(home: Path) -> None:
-    put(home, "tmp/young", b"x")
+def test_old_leftovers_of_deliveries_go(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(home, "tmp/1", b"x")
     assert maildir2mbox.main([]) == 0
-    # Its ctime is of now.
-    assert (home / "Maildir/tmp/young").exists()
+    assert (home / "Maildir/tmp/1").exists()
+    later = time.time() + STALE_S + 60
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert maildir2mbox.main([]) == 0
+    assert not (home / "Maildir/tmp/1").exists()
 
 
 def test_the_file_is_replaced_and_not_a_link_to_it(home: Path) -> None:

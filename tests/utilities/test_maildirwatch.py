@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qmail.core.fs import RealFs
-from qmail.core.maildir_reading import TMP_S_MAX
+from qmail.core.maildir import STALE_S
 from qmail.utilities import maildirwatch
 
 CLEAR = b"\033[;H\033[;J"
@@ -98,7 +98,7 @@ def test_a_message_that_a_reader_takes_meanwhile_is_left_out(
 
 def test_old_leftovers_of_deliveries_go(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(maildir, "tmp/1", b"x")
-    later = time.time() + TMP_S_MAX + 60
+    later = time.time() + STALE_S + 60
     monkeypatch.setattr(time, "time", lambda: later)
     screens(maildir)
     assert not (maildir / "tmp/1").exists()

@@ -17,6 +17,7 @@ from qmail.edge.standard import read_input, say
 from qmail.edge.submit import submit
 from qmail.envelope import BadEnvelopeError, Envelope
 from qmail.protocol.errnos import is_temporary
+from qmail.protocol.options import OptionError, asks_for_help, split_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +55,26 @@ def run_tool(name: str, work: Callable[[], int]) -> int:
     except OSError as trouble:
         say(f"{name}: fatal: {reason_of(trouble)}")
         return TEMPORARY
+
+
+def command_line(
+    usage: str, argv: Sequence[str], letters: str
+) -> tuple[list[tuple[str, str]], list[str]] | None:
+    """Split the options from the program and its arguments.
+
+    Returns: None where it can't be done, or help was asked for; then `usage` has been told.
+    """
+    options: list[tuple[str, str]] = []
+    program: list[str] = []
+    try:
+        if not asks_for_help(argv):
+            options, program = split_options(argv, letters)
+    except OptionError as wrong:
+        say(f"{usage.partition(':')[0]}: {wrong}")
+    if not program:
+        say(usage)
+        return None
+    return options, program
 
 
 def reason_of(trouble: OSError) -> str:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from qmail.core.fs import RealFs
-from qmail.core.maildir_reading import clean_tmp
+from qmail.core.maildir import remove_stale
 from qmail.core.mbox import LOCK_S_MAX
 from qmail.core.mbox_filling import Mailbox, fill
 from qmail.edge.shell import lock_exclusively
@@ -47,7 +47,7 @@ def move(maildir: str, mail: str, new: str) -> list[str]:
     Raises: OSError: no message has left the maildir. TimeoutError: the mbox is in use.
     """
     folder = RealFs(maildir)
-    clean_tmp(folder, time.time())
+    remove_stale(folder, time.time())
     # Links are followed: the file is replaced, not the link to it.
     mail, new = os.path.realpath(mail), os.path.realpath(new)
     if mail == new or (

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from qmail.core.fs import Fs, RealFs
-from qmail.core.maildir import NEW
-from qmail.core.maildir_reading import clean_tmp, messages
+from qmail.core.maildir import NEW, remove_stale
+from qmail.core.maildir_reading import messages
 from qmail.core.summary import beginning, gist, printable
 from qmail.edge.standard import write_output
 from qmail.protocol.exits import Exit
@@ -49,7 +49,7 @@ def watch(maildir: Fs, show: Callable[[bytes], None], pause: Callable[[], None])
     Raises: OSError: it is no maildir, or nobody is looking; whatever `pause` raises.
     """
     while True:
-        clean_tmp(maildir, time.time())
+        remove_stale(maildir, time.time())
         show(CLEAR + b"".join(entries(maildir)))
         pause()
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from qmail.edge.line_tool import PERMANENT, feed_program, message, run_tool, variable
-from qmail.edge.standard import say
-from qmail.protocol.options import OptionError, asks_for_help, split_options
+from qmail.edge.line_tool import PERMANENT, command_line, feed_program, message, run_tool, variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,17 +22,10 @@ LINES: Final = {"f": "UFLINE", "r": "RPLINE", "d": "DTLINE"}
 
 def main(argv: Sequence[str]) -> int:
     """Feed the lines and the message on descriptor 0 to the program; end as it does."""
-    if asks_for_help(argv):
-        say(USAGE)
+    line = command_line(USAGE, argv, "frdFRD")
+    if line is None:
         return PERMANENT
-    try:
-        options, program = split_options(argv, "frdFRD")
-    except OptionError as wrong:
-        say(f"{NAME}: {wrong}\n{USAGE}")
-        return PERMANENT
-    if not program:
-        say(USAGE)
-        return PERMANENT
+    options, program = line
     # Of a letter and its capital the later one counts.
     is_wanted = {letter.lower(): letter.isupper() for letter, _ in options}
     return run_tool(NAME, lambda: feed(program, is_wanted))

@@ -27,8 +27,8 @@ TEXT_BYTES: Final = 78
 LOGIN: Final = struct.Struct("@hi32s4s32s")
 """How a record of utmp(5) begins: kind, process, terminal, its short name, user."""
 LOGIN_KIND: Final = 7
-RECORD_BYTES: Final = 400 if os.uname().machine in ("aarch64", "riscv64", "loongarch64") else 384
-"""Length of a record; there are machines with times of 64 bits in it."""
+RECORD_BYTES: Final = 400 if os.uname().machine == "aarch64" else 384
+"""Length of a record: the C library has times of 64 bits in it on that machine."""
 DEVICES: Final = "/dev"
 
 

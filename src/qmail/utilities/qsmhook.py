@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from itertools import chain
 
-from qmail.edge.line_tool import PERMANENT, feed_program, message, run_tool, variable
-from qmail.edge.standard import say
-from qmail.protocol.options import OptionError, asks_for_help, split_options
+from qmail.edge.line_tool import PERMANENT, command_line, feed_program, message, run_tool, variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,17 +18,10 @@ USAGE: Final = "qsmhook: usage: qsmhook [ -DFlMmnPs ] [ -x prefix ] program [ ar
 
 def main(argv: Sequence[str]) -> int:
     """Run the program with its arguments filled in, on lines and message; end as it does."""
-    if asks_for_help(argv):
-        say(USAGE)
+    line = command_line(USAGE, argv, "DFlMmnPsx:")
+    if line is None:
         return PERMANENT
-    try:
-        options, program = split_options(argv, "DFlMmnPsx:")
-    except OptionError as wrong:
-        say(f"{NAME}: {wrong}\n{USAGE}")
-        return PERMANENT
-    if not program:
-        say(USAGE)
-        return PERMANENT
+    options, program = line
     return run_tool(NAME, lambda: hook(dict(options), program))
 
 
