@@ -9,6 +9,7 @@ from qmail.core.relay import Recipients, Refusal, RelayClients
 from qmail.core.smtp_policy import SmtpPolicy, read_policy
 from qmail.mail import ADDRESS_BYTES_MAX
 from qmail.protocol.smtp_server import MailFrom, RcptTo
+from qmail.protocol.verify_door import Verdict
 
 OURS = frozenset({b"test.example", b".sub.example"})
 
@@ -143,6 +144,20 @@ def test_control_files_4_2_databytes_of_the_environment_wins(
     variables = {} if environ is None else {"DATABYTES": environ}
     found = policy({"databytes": b"500\n"}, variables).session_settings.databytes
     assert found == databytes
+
+
+@pytest.mark.parametrize("word", ["defer", "accept", "off"])
+@pytest.mark.parametrize("suffix", [None, b"", b"@relay.example"])
+def test_only_an_unknown_recipient_is_refused_for_good(word: str, suffix: bytes | None) -> None:
+    rules = policy({"verifyrcpt": word.encode()})
+    codes = {verdict: rules.verified(verdict, suffix).code for verdict in Verdict}
+    unsure = 451 if (word, suffix) in (("defer", None), ("off", None)) else 250
+    assert codes == {Verdict.KNOWN: 250, Verdict.UNKNOWN: 550, Verdict.UNSURE: unsure}
+
+
+def test_off_in_verifyrcpt_verifies_nobody() -> None:
+    assert not policy({"verifyrcpt": b"off\n"}).verifies
+    assert policy({}).verifies
 
 
 def test_control_files_3_a_timeout_of_0_becomes_1() -> None:

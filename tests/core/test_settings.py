@@ -18,6 +18,7 @@ from qmail.core.settings import (
     SendControls,
     SmtpdControls,
     StartControls,
+    Verify,
     parse_listeners,
     parse_networks,
     parse_routes,
@@ -219,3 +220,19 @@ def test_no_control_file_raises_anything_but_control_error(program: str, raw: by
     for setting in settings_of(PROGRAM_CONTROLS[program]):
         with contextlib.suppress(ControlError):
             setting.parse(setting.name, split_lines(raw))
+
+
+@pytest.mark.parametrize("word", list(Verify))
+def test_verifyrcpt_is_one_of_three_words(word: Verify) -> None:
+    files = {"verifyrcpt": f"{word}\n".encode(), "me": b"host.ex\n"}
+    assert load(SmtpdControls, files.get).verifyrcpt is word
+
+
+def test_without_verifyrcpt_recipients_are_verified_and_doubt_is_deferred() -> None:
+    assert load(SmtpdControls, {"me": b"host.ex\n"}.get).verifyrcpt is Verify.DEFER
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b"on\n", b"Off\n", b"\xff\n"])
+def test_another_word_in_verifyrcpt_is_an_error_that_names_the_words(text: bytes) -> None:
+    with pytest.raises(ControlError, match=r"control/verifyrcpt:1: .*off, defer, accept"):
+        load(SmtpdControls, {"me": b"host.ex\n", "verifyrcpt": text}.get)

@@ -14,6 +14,7 @@ from pathlib import Path
 from qmail.edge.accounts import Accounts, one_account
 from qmail.protocol.doors import REPORT_FRAME_MAX, Job, Report
 from qmail.protocol.netstring import FrameReader
+from qmail.protocol.verify_door import Question
 
 SPARE_UID = 54321
 WAIT_S = 20.0
@@ -95,11 +96,7 @@ class LspawnDriver:
 
     def start(self, environ: dict[str, str] | None = None) -> None:
         """Start the program with its door open, and call."""
-        sock = socket.socket(socket.AF_UNIX)
-        # Bound by us and inherited, as qmail-start does it.
-        sock.bind(str(self.home / "run" / "lspawn"))
-        sock.listen(16)
-        os.chmod(self.home / "run" / "lspawn", 0o666)
+        doors = [self._listen("lspawn"), self._listen("mailbox")]
         becomes = os.getuid() == 0 and not self.accounts.separate
         account = self.accounts["alias"]
         self.process = subprocess.Popen(
@@ -107,25 +104,49 @@ class LspawnDriver:
             env={
                 **os.environ,
                 "QMAIL_HOME": str(self.home),
-                "QMAIL_DOOR": str(sock.fileno()),
+                "QMAIL_DOOR": " ".join(str(door.fileno()) for door in doors),
                 **(environ or {}),
             },
-            pass_fds=(sock.fileno(),),
+            pass_fds=[door.fileno() for door in doors],
             cwd="/",
             user=account.uid if becomes else None,
             group=account.gid if becomes else None,
             extra_groups=[] if becomes else None,
         )
-        sock.close()
+        for door in doors:
+            door.close()
         self.sock = self.call(self.accounts["qmails"].uid)
 
-    def call(self, uid: int) -> socket.socket:
+    def _listen(self, name: str) -> socket.socket:
+        """Bind a door that the program inherits, as qmail-start does it."""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(self.home / "run" / name))
+        sock.listen(16)
+        os.chmod(self.home / "run" / name, 0o666)
+        return sock
+
+    def call(self, uid: int, name: str = "lspawn") -> socket.socket:
         """Connect as `uid`."""
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(WAIT_S)
         with acting_as(uid):
-            sock.connect(str(self.home / "run" / "lspawn"))
+            sock.connect(str(self.home / "run" / name))
         return sock
+
+    def look(self, *recipients: str) -> list[bytes]:
+        """Ask whether addresses have a mailbox; return the reports in the same order."""
+        reader = FrameReader(REPORT_FRAME_MAX)
+        reports: dict[int, bytes] = {}
+        with self.call(self.accounts["qmailp"].uid, "mailbox") as sock:
+            questions = [Question(tag, name.encode()) for tag, name in enumerate(recipients)]
+            sock.sendall(b"".join(question.pack() for question in questions))
+            while len(reports) < len(recipients):
+                data = sock.recv(65536)
+                assert data, "qmail-lspawn hung up"
+                for report in map(Report.unpack, reader.feed(data)):
+                    assert report.delivery not in reports
+                    reports[report.delivery] = report.text
+        return [reports[tag] for tag in range(len(recipients))]
 
     def queue(self, message: bytes) -> bytes:
         """Put a message where the queue would; return its name."""

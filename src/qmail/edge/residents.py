@@ -35,7 +35,7 @@ MEMORY_SHARE: Final = 8
 """All of them together get this part of the memory: the nth. Who comes then waits for an end."""
 LOOKERS_MAX: Final = 16
 """So many residents more may run that were started for a look-up and had no delivery yet."""
-LOOKS_PER_RESIDENT_MAX: Final = 32
+LOOKS_PER_RESIDENT_MAX: Final = 500
 LOOK_S_MAX: Final = 10.0
 """A resident without deliveries that is silent for so long when asked is killed."""
 IDLE_S_MAX: Final = 30.0

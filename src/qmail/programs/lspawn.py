@@ -44,7 +44,7 @@ from qmail.protocol.verify_door import QUESTION_FRAME_MAX, Question
 
 NAME: Final = "qmail-lspawn"
 JOBS_MAX: Final = 5000
-LOOKS_MAX: Final = 500
+LOOKS_MAX: Final = 2000
 """So many questions of qmail-verify are under way at a time."""
 LOOK_S_MAX: Final = 10.0
 """A question without an answer after this time gets the answer that there is no telling."""

@@ -17,21 +17,20 @@ from collections.abc import Sequence
 from typing import Final
 
 from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.local_route import local_route, wrong_with_recipient
 from qmail.core.owners import Owners
-from qmail.core.routing import Routes, route, routes_from
+from qmail.core.routing import Routes, routes_from
 from qmail.core.settings import SendControls
+from qmail.core.verification import by_owner, by_route
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.edge.caller import CALL_AGAIN_S, Caller, Line
 from qmail.edge.log import complain
 from qmail.edge.lookup import Lookup
 from qmail.edge.passwd import Machine
 from qmail.edge.station import Door, Listener, Station, inherited_door
-from qmail.mail import Channel
 from qmail.protocol.doors import REPORT_FRAME_MAX, Report
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Answer
-from qmail.protocol.verify_door import KNOWN_REPORT, QUESTION_FRAME_MAX, Question
+from qmail.protocol.verify_door import QUESTION_FRAME_MAX, Question
 
 NAME: Final = "qmail-verify"
 QUESTIONS_MAX: Final = 10000
@@ -145,12 +144,11 @@ class Verify:
             if self._count > QUESTIONS_MAX:
                 self._answer(asker, NO_TELLING)
                 continue
-            channel, address = route(question.recipient, self._routes)
-            wrong = KNOWN_REPORT if channel is Channel.REMOTE else wrong_with_recipient(address)
-            if wrong is None:
+            address, report = by_route(question.recipient, self._routes)
+            if report is None:
                 self._look_up(asker, address)
             else:
-                self._answer(asker, wrong)
+                self._answer(asker, report)
 
     def _look_up(self, asker: Asker, address: bytes) -> None:
         local = address.rpartition(b"@")[0]
@@ -162,14 +160,11 @@ class Verify:
 
     def _on_answer(self, local: bytes, answer: Answer | None) -> None:
         for asker, address in self._askers_of.pop(local, []):
-            found = local_route(answer, address)
-            if isinstance(found, bytes):
-                self._answer(asker, found)
-            elif answer is not None and answer.owner is not None and not answer.owner.dash:
-                # A user's own address: with or without a `.qmail` there is a mailbox.
-                self._answer(asker, KNOWN_REPORT)
-            else:
+            report = by_owner(address, answer)
+            if report is None:
                 self._forward(asker, address)
+            else:
+                self._answer(asker, report)
 
     def _forward(self, asker: Asker, address: bytes) -> None:
         if not self._mailboxes.is_up:
