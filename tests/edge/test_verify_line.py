@@ -3,16 +3,25 @@
 import asyncio
 import errno
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.fakes.serve_world import CONTROLS, FakeTransport, World
+from tests.fakes.serve_world import CONTROLS
+from tests.fakes.verify_world import (
+    INSIDE,
+    LATER,
+    NO,
+    OK,
+    OUTSIDE,
+    UNKNOWN,
+    VerifyWorld,
+    rcpt,
+    run_in_loop,
+)
 
-from qmail.core.guessing import FREE, SESSION_MAX, Guesses
 from qmail.core.smtp_policy import read_policy
 from qmail.edge import verify_line
-from qmail.edge.smtp_connection import PENDING_BYTES_MAX, SmtpConnection
+from qmail.edge.smtp_connection import PENDING_BYTES_MAX
 from qmail.edge.station import listen_door
 from qmail.edge.verify_line import (
     KNOWN_LIVES_S,
@@ -25,95 +34,10 @@ from qmail.protocol.doors import Report
 from qmail.protocol.netstring import FrameReader
 from qmail.protocol.verify_door import QUESTION_FRAME_MAX, Question, Verdict
 
-NO: bytes = b"DThere is no mailbox of this name here. (#5.1.1)\n"
-OK = "250 2.1.5"
-UNKNOWN = "550 5.1.1"
-LATER = "451 4.3.0"
-OUTSIDE = "192.0.2.1"
-INSIDE = "198.51.100.7"
-
-
-class VerifyWorld(World):
-    """A server that verifies, with the other end of its line to qmail-verify."""
-
-    def __init__(self, **controls: bytes) -> None:
-        super().__init__(CONTROLS | controls)
-        clock = lambda: self.time_s
-        self.verify = VerifyLine("/nowhere", frozenset(), self.server.has_work, clock)
-        self.server.verifier = self.verify
-        self.server.guesses = Guesses(clock)
-        self.held: list[tuple[float, Callable[[], None]]] = []
-        self.server.call_later = lambda delay_s, call, *arguments: self.held.append(
-            (delay_s, lambda: call(*arguments))
-        )
-        self.verify_door = FakeTransport()
-        self._reader = FrameReader(QUESTION_FRAME_MAX)
-
-    def verify_up(self) -> None:
-        self.verify.connection_made(self.verify_door)
-
-    def questions(self) -> list[Question]:
-        """Return what was asked since the last time."""
-        self.verify.flush()
-        written, self.verify_door.written = self.verify_door.written, b""
-        return [Question.unpack(payload) for payload in self._reader.feed(written)]
-
-    def answer(self, report: bytes) -> list[bytes]:
-        """Answer all that was asked; return whom it was about."""
-        asked = self.questions()
-        self.verify.data_received(b"".join(Report(one.tag, report).pack() for one in asked))
-        return [one.recipient for one in asked]
-
-    def client(self, ip: str = OUTSIDE) -> "Client":
-        client = Client(*self.connect(ip))
-        client.say("EHLO x", "MAIL FROM:<a@b>")
-        client.heard()
-        return client
-
-
-class Client:
-    """One client of the server."""
-
-    def __init__(self, connection: SmtpConnection, transport: FakeTransport) -> None:
-        self.connection = connection
-        self.transport = transport
-
-    def say(self, *commands: str) -> None:
-        self.connection.data_received("".join(f"{one}\r\n" for one in commands).encode())
-
-    def heard(self) -> list[str]:
-        """Return the starts of the replies since the last time."""
-        written, self.transport.written = self.transport.written, b""
-        return [line[:9] for line in written.decode().split("\r\n")[:-1] if line[3] == " "]
-
-
-Run = Callable[..., None]
-
-
-@pytest.fixture
-def run() -> Run:
-    def run_in_loop(test: Callable[[VerifyWorld], Awaitable[None]], **controls: bytes) -> None:
-        async def main() -> None:
-            world = VerifyWorld(**controls)
-            try:
-                world.verify_up()
-                await test(world)
-            finally:
-                world.close()
-
-        asyncio.run(main())
-
-    return run_in_loop
-
-
-def rcpt(name: str) -> str:
-    return f"RCPT TO:<{name}@ours.example>"
-
-
 # --- what the client hears ------------------------------------------------------------------------
 
 
-def test_each_recipient_waits_for_its_verdict_and_its_client_alone(run: Run) -> None:
+def test_each_recipient_waits_for_its_verdict_and_its_client_alone() -> None:
     async def test(world: VerifyWorld) -> None:
         one, two = world.client(), world.client()
         one.say(rcpt("joe"), rcpt("nobody"), "DATA")
@@ -126,17 +50,17 @@ def test_each_recipient_waits_for_its_verdict_and_its_client_alone(run: Run) -> 
         # No queue here: that DATA came to its turn is what matters.
         assert one.heard() == [UNKNOWN, LATER]
 
-    run(test)
+    run_in_loop(test)
 
 
-def test_client_is_told_no_detail(run: Run) -> None:
+def test_client_is_told_no_detail() -> None:
     async def test(world: VerifyWorld) -> None:
         client = world.client()
         client.say(rcpt("nobody"))
         world.answer(b"DThe home /home/nobody is empty. (#5.1.1)\n")
         assert client.transport.written == b"550 5.1.1 no mailbox of this name here\r\n"
 
-    run(test)
+    run_in_loop(test)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +73,7 @@ def test_client_is_told_no_detail(run: Run) -> None:
     ],
 )
 def test_no_telling_is_what_the_control_file_says_and_relay_clients_are_taken(
-    run: Run, word: bytes, ip: str, reply: str
+    word: bytes, ip: str, reply: str
 ) -> None:
     async def test(world: VerifyWorld) -> None:
         client = world.client(ip)
@@ -161,30 +85,30 @@ def test_no_telling_is_what_the_control_file_says_and_relay_clients_are_taken(
         assert world.answer(b"K") == [b"joe@ours.example"]
         assert client.heard() == [OK]
 
-    run(test, **({"verifyrcpt": word} if word else {}))
+    run_in_loop(test, **({"verifyrcpt": word} if word else {}))
 
 
-def test_relay_client_is_told_of_an_unknown_recipient(run: Run) -> None:
+def test_relay_client_is_told_of_an_unknown_recipient() -> None:
     async def test(world: VerifyWorld) -> None:
         client = world.client(INSIDE)
         client.say(rcpt("nobody"))
         world.answer(NO)
         assert client.heard() == [UNKNOWN]
 
-    run(test)
+    run_in_loop(test)
 
 
-def test_off_asks_nobody(run: Run) -> None:
+def test_off_asks_nobody() -> None:
     async def test(world: VerifyWorld) -> None:
         client = world.client()
         client.say(rcpt("nobody"))
         assert client.heard() == [OK]
         assert world.questions() == []
 
-    run(test, verifyrcpt=b"off\n")
+    run_in_loop(test, verifyrcpt=b"off\n")
 
 
-def test_off_at_hup_takes_those_who_wait_as_their_verdict_says(run: Run) -> None:
+def test_off_at_hup_takes_those_who_wait_as_their_verdict_says() -> None:
     async def test(world: VerifyWorld) -> None:
         client = world.client()
         client.say(rcpt("joe"))
@@ -193,13 +117,13 @@ def test_off_at_hup_takes_those_who_wait_as_their_verdict_says(run: Run) -> None
         client.say(rcpt("nobody"))
         assert client.heard() == [OK, OK]
 
-    run(test)
+    run_in_loop(test)
 
 
 # --- waiting --------------------------------------------------------------------------------------
 
 
-def test_no_answer_in_time_is_no_telling_and_others_go_on(run: Run) -> None:
+def test_no_answer_in_time_is_no_telling_and_others_go_on() -> None:
     async def test(world: VerifyWorld) -> None:
         waiting, other = world.client(), world.client()
         waiting.say(rcpt("joe"))
@@ -216,10 +140,10 @@ def test_no_answer_in_time_is_no_telling_and_others_go_on(run: Run) -> None:
         world.verify.data_received(Report(asked[0].tag, NO).pack())
         assert waiting.heard() == []
 
-    run(test)
+    run_in_loop(test)
 
 
-def test_questions_of_a_broken_line_are_asked_again_when_it_is_up(run: Run) -> None:
+def test_questions_of_a_broken_line_are_asked_again_when_it_is_up() -> None:
     async def test(world: VerifyWorld) -> None:
         client = world.client()
         client.say(rcpt("joe"))
@@ -231,10 +155,10 @@ def test_questions_of_a_broken_line_are_asked_again_when_it_is_up(run: Run) -> N
         assert world.answer(b"K") == [b"joe@ours.example"]
         assert client.heard()[0] == OK
 
-    run(test)
+    run_in_loop(test)
 
 
-def test_question_asked_while_the_line_is_down_waits_for_it(run: Run) -> None:
+def test_question_asked_while_the_line_is_down_waits_for_it() -> None:
     async def test(world: VerifyWorld) -> None:
         world.verify.connection_lost(None)
         client = world.client()
@@ -244,10 +168,10 @@ def test_question_asked_while_the_line_is_down_waits_for_it(run: Run) -> None:
         assert world.answer(b"K") == [b"joe@ours.example"]
         assert client.heard() == [OK]
 
-    run(test)
+    run_in_loop(test)
 
 
-def test_two_clients_share_one_question(run: Run) -> None:
+def test_two_clients_share_one_question() -> None:
     async def test(world: VerifyWorld) -> None:
         clients = [world.client(), world.client()]
         for client in clients:
@@ -255,10 +179,10 @@ def test_two_clients_share_one_question(run: Run) -> None:
         assert world.answer(b"K") == [b"joe@ours.example"]
         assert [client.heard() for client in clients] == [[OK], [OK]]
 
-    run(test)
+    run_in_loop(test)
 
 
-def test_line_that_is_full_is_no_telling_at_once(run: Run) -> None:
+def test_line_that_is_full_is_no_telling_at_once() -> None:
     async def test(world: VerifyWorld) -> None:
         world.verify.pause_writing()
         client = world.client()
@@ -268,11 +192,11 @@ def test_line_that_is_full_is_no_telling_at_once(run: Run) -> None:
         client.say(rcpt("joe"))
         assert world.answer(b"K") == [b"joe@ours.example"]
 
-    run(test)
+    run_in_loop(test)
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES])
-def test_where_there_is_no_door_for_us_nothing_is_asked(run: Run, number: int) -> None:
+def test_where_there_is_no_door_for_us_nothing_is_asked(number: int) -> None:
     async def test(world: VerifyWorld) -> None:
         world.verify.connection_lost(None)
         first, second = world.client(), world.client()
@@ -285,10 +209,10 @@ def test_where_there_is_no_door_for_us_nothing_is_asked(run: Run, number: int) -
         second.say(rcpt("nobody"))
         assert world.answer(NO) == [b"nobody@ours.example"]
 
-    run(test)
+    run_in_loop(test)
 
 
-def test_door_that_nobody_answers_at_is_waited_for(run: Run) -> None:
+def test_door_that_nobody_answers_at_is_waited_for() -> None:
     async def test(world: VerifyWorld) -> None:
         world.verify.connection_lost(None)
         client = world.client()
@@ -296,18 +220,18 @@ def test_door_that_nobody_answers_at_is_waited_for(run: Run) -> None:
         world.verify.on_refused(ConnectionRefusedError(errno.ECONNREFUSED, "no"))
         assert client.heard() == []
 
-    run(test)
+    run_in_loop(test)
 
 
-def test_peer_that_breaks_the_framing_is_hung_up_on(run: Run) -> None:
+def test_peer_that_breaks_the_framing_is_hung_up_on() -> None:
     async def test(world: VerifyWorld) -> None:
         world.verify.data_received(b"nonsense")
         assert world.verify_door.ended == "aborted"
 
-    run(test)
+    run_in_loop(test)
 
 
-def test_client_that_leaves_while_it_waits_is_forgotten(run: Run) -> None:
+def test_client_that_leaves_while_it_waits_is_forgotten() -> None:
     async def test(world: VerifyWorld) -> None:
         client = world.client()
         client.say(rcpt("joe"))
@@ -315,10 +239,10 @@ def test_client_that_leaves_while_it_waits_is_forgotten(run: Run) -> None:
         assert world.answer(b"K") == [b"joe@ours.example"]
         assert client.heard() == []
 
-    run(test)
+    run_in_loop(test)
 
 
-def test_client_that_ends_its_side_while_it_waits_still_gets_its_answer(run: Run) -> None:
+def test_client_that_ends_its_side_while_it_waits_still_gets_its_answer() -> None:
     async def test(world: VerifyWorld) -> None:
         client = world.client()
         client.say(rcpt("joe"))
@@ -328,10 +252,10 @@ def test_client_that_ends_its_side_while_it_waits_still_gets_its_answer(run: Run
         assert client.heard() == [OK]
         assert client.transport.ended == "closed"
 
-    run(test)
+    run_in_loop(test)
 
 
-def test_client_that_sends_on_while_it_waits_is_not_read_from(run: Run) -> None:
+def test_client_that_sends_on_while_it_waits_is_not_read_from() -> None:
     async def test(world: VerifyWorld) -> None:
         client = world.client()
         client.say(rcpt("joe"))
@@ -341,10 +265,10 @@ def test_client_that_sends_on_while_it_waits_is_not_read_from(run: Run) -> None:
         assert client.heard()[:2] == [OK, "250 2.0.0"]
         assert client.transport.reads
 
-    run(test)
+    run_in_loop(test)
 
 
-def test_shutdown_does_not_wait_for_a_verdict(run: Run) -> None:
+def test_shutdown_does_not_wait_for_a_verdict() -> None:
     async def test(world: VerifyWorld) -> None:
         client = world.client()
         client.say(rcpt("joe"))
@@ -353,7 +277,7 @@ def test_shutdown_does_not_wait_for_a_verdict(run: Run) -> None:
         world.answer(b"K")
         assert client.heard() == []
 
-    run(test)
+    run_in_loop(test)
 
 
 # --- answers that are kept ------------------------------------------------------------------------
@@ -362,9 +286,7 @@ def test_shutdown_does_not_wait_for_a_verdict(run: Run) -> None:
 @pytest.mark.parametrize(
     ("report", "reply", "lives_s"), [(b"K", OK, KNOWN_LIVES_S), (NO, UNKNOWN, UNKNOWN_LIVES_S)]
 )
-def test_answer_is_used_again_for_seconds(
-    run: Run, report: bytes, reply: str, lives_s: float
-) -> None:
+def test_answer_is_used_again_for_seconds(report: bytes, reply: str, lives_s: float) -> None:
     async def test(world: VerifyWorld) -> None:
         client = world.client()
         client.say(rcpt("joe"))
@@ -377,10 +299,10 @@ def test_answer_is_used_again_for_seconds(
         assert world.answer(report) == [b"joe@ours.example"]
         assert client.heard() == [reply] * 3
 
-    run(test)
+    run_in_loop(test)
 
 
-def test_new_settings_forget_all_answers(run: Run) -> None:
+def test_new_settings_forget_all_answers() -> None:
     async def test(world: VerifyWorld) -> None:
         client = world.client()
         client.say(rcpt("joe"), rcpt("nobody"))
@@ -392,7 +314,7 @@ def test_new_settings_forget_all_answers(run: Run) -> None:
         client.say(rcpt("nobody"))
         assert world.answer(NO) == [b"nobody@ours.example"]
 
-    run(test)
+    run_in_loop(test)
 
 
 def test_answers_are_bounded_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -401,93 +323,6 @@ def test_answers_are_bounded_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch
     for now, name in enumerate((b"a", b"b", b"a", b"c")):
         answers.add(name, float(now))
     assert [answers.has(name, 5.0) for name in (b"a", b"b", b"c")] == [True, False, True]
-
-
-# --- guessing -------------------------------------------------------------------------------------
-
-
-def guess(world: VerifyWorld, client: Client, count: int) -> None:
-    for number in range(count):
-        client.say(rcpt(f"guess{number}"))
-        world.answer(NO)
-
-
-def test_guesser_waits_and_nobody_else_does(run: Run) -> None:
-    async def test(world: VerifyWorld) -> None:
-        guesser, other = world.client(), world.client("192.0.2.2")
-        guess(world, guesser, FREE)
-        assert guesser.heard() == [UNKNOWN] * FREE
-        guesser.say(rcpt("onemore"), "NOOP")
-        world.answer(NO)
-        assert world.held[0][0] > 0
-        assert guesser.heard() == []
-        other.say(rcpt("nobody"))
-        world.answer(NO)
-        assert other.heard() == [UNKNOWN]
-        world.held[0][1]()
-        assert guesser.heard() == [UNKNOWN, "250 2.0.0"]
-
-    run(test)
-
-
-def test_known_recipient_of_a_guesser_is_not_held_back(run: Run) -> None:
-    async def test(world: VerifyWorld) -> None:
-        guesser = world.client()
-        guess(world, guesser, FREE)
-        guesser.say(rcpt("joe"))
-        world.answer(b"K")
-        assert guesser.heard()[-1] == OK
-
-    run(test)
-
-
-def test_guesser_that_comes_again_is_still_known(run: Run) -> None:
-    async def test(world: VerifyWorld) -> None:
-        guess(world, world.client(), FREE)
-        again = world.client()
-        guess(world, again, 1)
-        assert again.heard() == []
-        assert len(world.held) == 1
-
-    run(test)
-
-
-@pytest.mark.parametrize("ip", ["127.0.0.1", INSIDE])
-def test_loopback_and_relay_clients_are_counted_in_each_session_only(run: Run, ip: str) -> None:
-    async def test(world: VerifyWorld) -> None:
-        for _ in range(3):
-            client = world.client(ip)
-            guess(world, client, FREE)
-            assert client.heard() == [UNKNOWN] * FREE
-        assert world.held == []
-
-    run(test)
-
-
-def test_session_of_a_guesser_ends_with_421(run: Run) -> None:
-    async def test(world: VerifyWorld) -> None:
-        client = world.client("127.0.0.1")
-        for number in range(SESSION_MAX):
-            client.say(rcpt(f"guess{number}"))
-            world.answer(NO)
-            if world.held:
-                world.held.pop()[1]()
-        assert client.heard() == [UNKNOWN] * (SESSION_MAX - 1) + ["421 4.7.0"]
-        assert client.transport.ended == "our side"
-
-    run(test)
-
-
-def test_guesser_that_leaves_is_not_answered(run: Run) -> None:
-    async def test(world: VerifyWorld) -> None:
-        client = world.client()
-        guess(world, client, FREE + 1)
-        client.connection.connection_lost(None)
-        client.heard()
-        world.held[0][1]()
-        assert client.heard() == []
-
-    run(test)
 
 
 # --- calling --------------------------------------------------------------------------------------
