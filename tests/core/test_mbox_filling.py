@@ -175,6 +175,36 @@ def test_another_mover_at_work_before_us_has_left_nothing(
     assert world.home.files() == {"box": OLD + FILLED}
 
 
+def test_the_new_file_is_locked_before_it_has_the_name() -> None:
+    world = World()
+    locked: list[bool] = []
+
+    def lock(fd: int) -> None:
+        inode = world.home.info("box")
+        assert inode is not None
+        locked.append(world.home.info_of(fd).inode == inode.inode)
+
+    fill(Mailbox(world.home, "box", "box.new"), world.maildir, lock)
+    assert locked == [True, False]
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_without_a_lock_nothing_changes(failing: int) -> None:
+    world = World()
+    locks = 0
+
+    def lock(_fd: int) -> None:
+        nonlocal locks
+        locks += 1
+        if locks == failing:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        fill(Mailbox(world.home, "box", "box.new"), world.maildir, lock)
+    assert world.home.files() == {"box": OLD}
+    assert world.maildir.files().keys() == MESSAGES.keys()
+
+
 @pytest.mark.parametrize("number", range(6))
 def test_a_full_disk_changes_nothing(number: int) -> None:
     world = World()

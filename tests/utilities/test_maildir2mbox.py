@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import re
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,10 @@ from pathlib import Path
 import pytest
 from tests.utilities.line_tools import Line
 
+from qmail.core import mbox
+from qmail.core.fs import RealFs
 from qmail.core.maildir import STALE_S
+from qmail.edge.shell import lock_exclusively
 from qmail.utilities import maildir2mbox
 
 
@@ -156,6 +161,31 @@ def test_what_stays_behind_is_told(
 def test_it_takes_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert maildir2mbox.main(["x"]) == 100
     assert "usage" in capsys.readouterr().err
+
+
+def test_movers_and_deliveries_at_once_lose_nothing_and_repeat_nothing(
+    home: Path, line: Line
+) -> None:
+    for number in range(2, 101):
+        put(home, f"new/{number}", b"Subject: moved\n\n")
+    environ = line.environ | {key: os.environ[key] for key in ("MAILDIR", "MAIL", "MAILTMP")}
+    command = [str(line.home / "bin/maildir2mbox")]
+    movers = [subprocess.Popen(command, env=environ) for _ in range(3)]
+    mailbox, delivered = RealFs(str(home)), 0
+    while any(mover.poll() is None for mover in movers) or not delivered:
+        head = b"From a@b Thu Jan 01 00:00:00 1970\n"
+        mbox.deliver(mailbox, "box", head=head, parts=[b"delivered\n"], lock=lock)
+        delivered += 1
+    assert [mover.returncode for mover in movers] == [0, 0, 0]
+    text = (home / "box").read_bytes()
+    assert text.count(b"\nSubject: moved\n") == 99
+    assert text.count(b"\ndelivered\n\n") == delivered
+    assert len(re.findall(rb"(?m)^From ", text)) == 100 + delivered
+    assert list((home / "Maildir/new").iterdir()) == []
+
+
+def lock(fd: int) -> None:
+    lock_exclusively(fd, 30)
 
 
 # --- elq, pinq, qail ----------------------------------------------------------------------------

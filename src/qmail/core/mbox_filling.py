@@ -1,7 +1,7 @@
 """Moves the messages of a maildir to an mbox file; a power cut at any point loses none.
 
     lock      the mbox: its other writers wait, so no two of us are at work
-    copy      the mbox, then the messages from the oldest on, to a new file
+    copy      the mbox, then the messages from the oldest on, to a new file, which is locked as well
     (fsync)   its bytes are on disk
     rename    it takes the place of the mbox: a reader sees the old one or the new one, whole
     (sync)    its name is on disk
@@ -46,35 +46,40 @@ def fill(mailbox: Mailbox, maildir: Fs, lock: Lock) -> list[str]:
     """
     if not messages(maildir):
         return []
-    fs = mailbox.fs
-    fd = open_locked(fs, mailbox.name, lock)
-    try:
-        if not fs.info_of(fd).is_regular:
+    with _closing(mailbox.fs, open_locked(mailbox.fs, mailbox.name, lock)) as old:
+        if not mailbox.fs.info_of(old).is_regular:
             raise OSError(errno.EINVAL, "not a file that could be replaced", mailbox.name)
-        # Once more: another of us may have been at work until we had the lock.
-        copied = _write_new(mailbox, maildir, messages(maildir))
-        fs.sync()
-        return list(_remove(maildir, copied))
+        with contextlib.suppress(FileNotFoundError):
+            # What a crash has left.
+            mailbox.fs.unlink(mailbox.new_name)
+        with _closing(mailbox.fs, mailbox.fs.create(mailbox.new_name, MODE)) as new:
+            copied = _replace(mailbox, new, maildir, lock)
+            mailbox.fs.sync()
+            return list(_remove(maildir, copied))
+
+
+@contextlib.contextmanager
+def _closing(fs: Fs, fd: int) -> Iterator[int]:
+    try:
+        yield fd
     finally:
+        # What close says comes after fsync: it can't lose anything any more.
         with contextlib.suppress(OSError):
             fs.close(fd)
 
 
-def _write_new(mailbox: Mailbox, maildir: Fs, found: Iterable[StoredMessage]) -> list[str]:
+def _replace(mailbox: Mailbox, new: int, maildir: Fs, lock: Lock) -> list[str]:
     """Put the longer mbox in the place of the old one. Returns the files that are in it."""
     fs = mailbox.fs
-    with contextlib.suppress(FileNotFoundError):
-        # What a crash has left.
-        fs.unlink(mailbox.new_name)
-    fd = fs.create(mailbox.new_name, MODE)
     try:
-        try:
-            for part in _old(fs.parts(mailbox.name)):
-                fs.write(fd, part)
-            copied = [message.path for message in found if _append(fs, fd, maildir, message)]
-            fs.fsync(fd)
-        finally:
-            fs.close(fd)
+        # Before it has the name: who finds it there waits until the maildir is empty.
+        lock(new)
+        for part in _old(fs.parts(mailbox.name)):
+            fs.write(new, part)
+        # Listed once more: another of us may have been at work until we had the lock.
+        found = messages(maildir)
+        copied = [message.path for message in found if _append(fs, new, maildir, message)]
+        fs.fsync(new)
         fs.rename(mailbox.new_name, mailbox.name)
     except BaseException:
         with contextlib.suppress(OSError):
