@@ -11,7 +11,7 @@ from qmail.core.controls import ControlError, ReadFile, load
 from qmail.core.explanation import Part, Question, Step, printable
 from qmail.core.relay import OwnAddresses, RelayClients
 from qmail.core.routing import Routes, route, routes_from, verp_sender
-from qmail.core.settings import SendControls, SmtpdControls
+from qmail.core.settings import SendControls, SmtpdControls, Verify
 from qmail.core.smtp_policy import SmtpPolicy
 from qmail.core.watching import Controls, Journal, WatchedMap, WatchedSet, unreadable
 from qmail.protocol.exits import Exit
@@ -50,9 +50,15 @@ def explain_rcpt(
     replies = [reply] * len(VERDICTS)
     if reply.code == RECIPIENT_OK.code and policy.verifies:
         replies = [policy.verified(verdict, suffix) for verdict in VERDICTS]
-        text = f"unknown recipients are refused; if there is no telling: {controls.verifyrcpt}"
-        steps.append(Step(SMTP, text, *sources.place("verifyrcpt")))
+        steps.append(_verify_step(controls.verifyrcpt, sources))
     return Part(tuple(steps), Exit.OK, (queued, *(one.line for one in replies)))
+
+
+def _verify_step(word: Verify, sources: Controls) -> Step:
+    file, line = sources.place("verifyrcpt")
+    default = "" if line else " (the default)"
+    text = f"unknown recipients are refused; if there is no telling: {word}{default}"
+    return Step(SMTP, text, file, line)
 
 
 def answered(part: Part, question: Question, verdict: Verdict | None) -> Part:
