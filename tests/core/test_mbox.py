@@ -1,8 +1,10 @@
 """Delivery to an mbox file (spec/delivery.md 8)."""
 
 import errno
+import os
 import re
-from collections.abc import Iterator
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,9 @@ def quote(message: bytes) -> bytes:
         (b"a From b\nfrom c\nFrom\n", b"a From b\nfrom c\nFrom\n\n"),
         (b">>", b">>\n\n"),
         (b"Fro", b"Fro\n\n"),
+        (b"From: a@b\nFrom a\n\nFrom b\n", b"From: a@b\n>From a\n\n>From b\n\n"),
+        (b"a\n\n", b"a\n\n\n"),
+        (b"a\r\nFrom b\r\n", b"a\r\n>From b\r\n\n"),
     ],
 )
 def test_from_lines_are_quoted_and_an_empty_line_ends_it(message: bytes, stored: bytes) -> None:
@@ -78,6 +83,83 @@ def test_trouble_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="input/output"):
         deliver(RealFs(str(tmp_path)), "box", head=HEAD, parts=parts(), lock=no_lock)
     assert (tmp_path / "box").read_bytes() == b"old\n"
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file may grow beyond 5000 bytes: the write that crosses it is cut, the next one fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize("old", [b"", b"old\n"])
+def test_delivery_8_half_a_message_on_a_full_disk_is_cut_off(tmp_path: Path, old: bytes) -> None:
+    (tmp_path / "box").write_bytes(old)
+    with pytest.raises(OSError, match="File too large"):
+        deliver(RealFs(str(tmp_path)), "box", head=HEAD, parts=[b"x" * 9999], lock=no_lock)
+    assert (tmp_path / "box").read_bytes() == old
+
+
+class FailingClose(RealFs):
+    """A disk whose first close fails, as that of a file server can; `meanwhile` happens then."""
+
+    def __init__(self, root: str, meanwhile: Callable[[], None]) -> None:
+        super().__init__(root)
+        self._meanwhile = meanwhile
+        self._has_failed = False
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+        if not self._has_failed:
+            self._has_failed = True
+            self._meanwhile()
+            raise OSError(errno.EDQUOT, "quota exceeded")
+
+
+def test_oddities_7_a_failed_close_is_undone_under_a_new_lock(tmp_path: Path) -> None:
+    (tmp_path / "box").write_bytes(b"old\n")
+    locked: list[int] = []
+    fs = FailingClose(str(tmp_path), lambda: None)
+    with pytest.raises(OSError, match="quota"):
+        deliver(fs, "box", head=HEAD, parts=[b"x\n"], lock=locked.append)
+    assert (tmp_path / "box").read_bytes() == b"old\n"
+    assert len(locked) == 2
+
+
+def test_oddities_7_what_others_wrote_after_a_failed_close_is_not_cut_off(tmp_path: Path) -> None:
+    def write_more() -> None:
+        with open(tmp_path / "box", "ab") as file:
+            file.write(b"of somebody else\n")
+
+    fs = FailingClose(str(tmp_path), write_more)
+    with pytest.raises(OSError, match="quota"):
+        deliver(fs, "box", head=HEAD, parts=[b"x\n"], lock=no_lock)
+    assert (tmp_path / "box").read_bytes() == HEAD + b"x\n\nof somebody else\n"
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
+def test_oddities_7_a_lock_that_fails_puts_the_mail_off(tmp_path: Path, code: int) -> None:
+    def fail(_fd: int) -> None:
+        raise OSError(code, "no locks")
+
+    (tmp_path / "box").write_bytes(b"old\n")
+    with pytest.raises(OSError, match="no locks"):
+        deliver(RealFs(str(tmp_path)), "box", head=HEAD, parts=[b"x\n"], lock=fail)
+    assert (tmp_path / "box").read_bytes() == b"old\n"
+
+
+def test_delivery_8_a_message_begins_where_the_file_ended_when_it_was_locked(
+    tmp_path: Path,
+) -> None:
+    def write_first(_fd: int) -> None:
+        with open(tmp_path / "box", "ab") as file:
+            file.write(b"written while we waited\n")
+
+    deliver(RealFs(str(tmp_path)), "box", head=HEAD, parts=[b"x\n"], lock=write_first)
+    assert (tmp_path / "box").read_bytes() == b"written while we waited\n" + HEAD + b"x\n\n"
 
 
 def test_failed_sync_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,6 +106,61 @@ def test_umask_is_for_the_owner_only(home: Path) -> None:
     assert (home / "box").stat().st_mode & 0o777 == 0o600
 
 
+def test_delivery_5_a_program_starts_in_the_home_with_default_signals(home: Path) -> None:
+    (home / ".qmail").write_text("|pwd >where\n|kill -PIPE $$; exit 0\n")
+    code, said = run(*words(home))
+    assert (home / "where").read_text().strip() == str(home)
+    assert (code, said) == (111, b"The program was killed by a signal. (#4.3.0)\n")
+
+
+def test_delivery_7_the_whole_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DEFAULT", "EXT4", "NEWSENDER"):
+        monkeypatch.setenv(name, "stale")
+    (home / ".qmail-l-default").write_text("|env >env\n")
+    (home / ".qmail-l-a:b-owner").touch()
+    assert run(*words(home, "L-a.B", sender="x y@t"))[0] == 0
+    found = dict(line.split("=", 1) for line in (home / "env").read_text().splitlines() if line)
+    assert found.pop("UFLINE").startswith("From x-y@t ")
+    expected = {
+        "SENDER": "x y@t",
+        "NEWSENDER": "joe-L-a.B-owner@example.net",
+        "RECIPIENT": "joe-L-a.B@example.net",
+        "LOCAL": "joe-L-a.B",
+        "HOST": "example.net",
+        "HOST2": "example",
+        "HOST3": "example",
+        "HOST4": "example",
+        "USER": "joe",
+        "HOME": str(home),
+        "EXT": "L-a.B",
+        "EXT2": "a.B",
+        "EXT3": "",
+        "EXT4": "",
+        "DEFAULT": "a.B",
+        "DTLINE": "Delivered-To: joe-L-a.B@example.net",
+        "RPLINE": 'Return-Path: <"x y"@t>',
+        "PATH": os.environ["PATH"],
+    }
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(("queue_exit", "code"), [(0, 0), (31, 100), (11, 100), (53, 111)])
+def test_delivery_5_forwards_go_through_qmailqueue(
+    home: Path, monkeypatch: pytest.MonkeyPatch, queue_exit: int, code: int
+) -> None:
+    queue = home / "queue"
+    queue.write_text(f"#!/bin/sh\ncat >{home}/text; cat <&1 >{home}/envelope; exit {queue_exit}\n")
+    queue.chmod(0o700)
+    monkeypatch.setenv("QMAILQUEUE", str(queue))
+    monkeypatch.setenv("QMAIL_HOME", str(home))
+    (home / ".qmail").write_text("&a@b\n|exit 99\n&c@d\n")
+    found, said = run(*words(home))
+    assert found == code
+    assert (home / "text").read_bytes() == b"Delivered-To: joe@example.net\n" + MESSAGE
+    assert (home / "envelope").read_bytes() == b"Fs@t\0Ta@b\0\0"
+    assert said.startswith(b"did 0+1+1\nqp " if code == 0 else b"Unable to forward message: ")
+
+
 def test_message_that_is_no_file_is_put_off(home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", START, *words(home)],

@@ -31,23 +31,48 @@ def deliver(fs: Fs, name: str, *, head: bytes, parts: Iterable[bytes], lock: Loc
     """
     fd = open_locked(fs, name, lock)
     try:
-        size_before = fs.info_of(fd).size
+        before = fs.info_of(fd).size
         try:
-            fs.write(fd, head)
-            for part in quoted(parts):
-                fs.write(fd, part)
-            fs.fsync(fd)
-            if size_before == 0:
+            _append(fs, fd, head, parts)
+            if before == 0:
                 # It may be new: then its name has to reach the disk as well.
                 fs.sync()
+            after = fs.info_of(fd).size
         except BaseException:
             with contextlib.suppress(OSError):
-                fs.truncate(fd, size_before)
+                fs.truncate(fd, before)
             raise
-    finally:
-        # The lock ends here. What close says comes after fsync: it can't lose anything any more.
+    except BaseException:
         with contextlib.suppress(OSError):
             fs.close(fd)
+        raise
+    try:
+        fs.close(fd)
+    except OSError:
+        with contextlib.suppress(OSError):
+            _undo(fs, name, lock, (before, after))
+        raise
+
+
+def _append(fs: Fs, fd: int, head: bytes, parts: Iterable[bytes]) -> None:
+    fs.write(fd, head)
+    for part in quoted(parts):
+        fs.write(fd, part)
+    fs.fsync(fd)
+
+
+def _undo(fs: Fs, name: str, lock: Lock, sizes: tuple[int, int]) -> None:
+    """Cut the file back from the second of `sizes` to the first, if nobody wrote to it since.
+
+    The lock ended when the file was closed, whatever close said.
+    """
+    before, after = sizes
+    fd = open_locked(fs, name, lock)
+    try:
+        if fs.info_of(fd).size == after:
+            fs.truncate(fd, before)
+    finally:
+        fs.close(fd)
 
 
 def open_locked(fs: Fs, name: str, lock: Lock) -> int:
