@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Final
 
 import pytest
@@ -51,7 +52,8 @@ class Names:
 def explain(address: bytes, names: Names | None = None, **files: bytes) -> Part:
     read_file = (FILES | files).get
     question = Question(address, b"s@here.example")
-    return asyncio.run(explain_remote(question, read_file, names or Names(), HERE))
+    making = explain_remote(question, read_file, names or Names(), local=HERE, random=Random(1))
+    return asyncio.run(making)
 
 
 def said(part: Part) -> list[tuple[str, str]]:
@@ -75,6 +77,15 @@ def test_rfc5321_5_1_exchangers_with_addresses_in_the_order_of_trial() -> None:
         ("control/me:1", "says EHLO mx.here.example"),
     ]
     assert part.verdict is Exit.OK
+
+
+def test_rfc5321_5_1_equal_preferences_are_tried_by_lot() -> None:
+    names = Names(
+        {b"far.example": [(10, "a.example"), (10, "b.example")]},
+        {"a.example": ["192.0.2.10"], "b.example": ["192.0.2.20"]},
+    )
+    text = said(explain(b"joe@far.example", names))[1][1]
+    assert text.endswith("10 b.example; equal ones are tried in an order by lot")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +195,8 @@ def test_an_address_that_smtp_cannot_carry_bounces() -> None:
 
 
 def test_without_a_name_to_say_there_is_no_telling() -> None:
-    making = explain_remote(Question(b"a@b", b""), lambda _name: None, Names(), HERE)
+    question = Question(b"a@b", b"")
+    making = explain_remote(question, lambda _name: None, Names(), local=HERE, random=Random(1))
     part = asyncio.run(making)
     assert part.verdict is Exit.TEMPORARY
     assert "qmail-rspawn goes on" in part.steps[0].text

@@ -4,19 +4,20 @@ import json
 import os
 import pwd
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.utilities.explained_host import explained_host, write
+from tests.utilities.explained_host import accounts, explained_host, write
 
 from qmail.core.explanation import Explanation, Question, Step
 from qmail.edge.accounts import MissingAccountError, separate_accounts
 from qmail.edge.passwd import Machine
 from qmail.protocol.exits import Exit
-from qmail.utilities import explain, front, init
+from qmail.utilities import explain, explain_parts, front, init
 from qmail.utilities.explain_parts import Observer
 from qmail.utilities.explain_text import Style, lines_of
 
@@ -265,6 +266,52 @@ def test_a_home_of_one_account_says_so_and_all_is_alias(home: Path, run: Run) ->
     assert "note" in text.splitlines()[1]
     assert "runs all of this home" in text
     assert f"{home}/alias/.qmail-postmaster" in text
+
+
+# --- a part that does not answer ----------------------------------------------------------------
+
+
+class Stuck:
+    """A list of accounts that never answers."""
+
+    def account(self, _name: bytes) -> None:
+        time.sleep(60)
+
+    def folder_owner(self, _path: bytes) -> None:
+        raise AssertionError
+
+
+class Broken(Stuck):
+    """A list of accounts with a bug."""
+
+    def account(self, _name: bytes) -> None:
+        raise ValueError("no\nsense")
+
+
+def steps_of(observer: Observer) -> tuple[Exit, list[str]]:
+    inquiry = explain.Inquiry(observer, default=(b"./Maildir/", "as the test says"))
+    question = Question(b"joe@mx.here.example", b"")
+    (found,) = inquiry.run(question, is_following=False)
+    return found.verdict, [step.text for step in found.steps if step.part == "account"]
+
+
+def test_a_part_that_takes_too_long_says_so(host: Path) -> None:
+    observer = Observer(str(host / "home"), accounts(), IS_ROOT, Stuck(), wait_s=0.3)
+    assert steps_of(observer) == (Exit.TEMPORARY, ["no answer within 0.3 seconds"])
+
+
+def test_a_part_that_breaks_says_so(host: Path) -> None:
+    observer = Observer(str(host / "home"), accounts(), IS_ROOT, Broken())
+    text = "unexpected trouble: ValueError('no\\nsense')"
+    assert steps_of(observer) == (Exit.TEMPORARY, [text])
+
+
+def test_an_answer_that_makes_no_sense_is_not_believed(
+    host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explain_parts, "ask_child", lambda *_given, **_limits: b"nonsense")
+    observer = Observer(str(host / "home"), accounts(), IS_ROOT, Stuck())
+    assert steps_of(observer) == (Exit.TEMPORARY, [])
 
 
 # --- as the accounts that decide ----------------------------------------------------------------

@@ -47,7 +47,12 @@ class WatchedResolver:
 
 
 async def explain_remote(
-    question: Question, read_file: ReadFile, resolver: Resolver, local: LocalAddresses
+    question: Question,
+    read_file: ReadFile,
+    resolver: Resolver,
+    *,
+    local: LocalAddresses,
+    random: Random,
 ) -> Part:
     """Say which hosts are tried, in which order."""
     journal = Journal()
@@ -60,7 +65,7 @@ async def explain_remote(
         return Part((step,), Exit.PERMANENT)
     watched = WatchedResolver(resolver)
     routes = WatchedMap("smtproutes", controls.smtproutes, journal)
-    finder = TargetFinder(routes, watched, local=lambda: local, random=Random())  # noqa: S311
+    finder = TargetFinder(routes, watched, local=lambda: local, random=random)
     found = await finder.find(question.address.rpartition(b"@")[2])
     sources = Controls(RemoteControls, read_file)
     key = journal.hit("smtproutes")
@@ -106,7 +111,9 @@ def _mx_steps(watched: WatchedResolver) -> list[Step]:
 def _shown_records(records: Sequence[MxRecord]) -> str:
     ordered = sorted(records, key=lambda record: record.preference)
     texts = [f"{record.preference} {record.host or '. (null MX)'}" for record in ordered]
-    return printable(", ".join(texts).encode())
+    by_lot = len({record.preference for record in records}) < len(records)
+    lot = "; equal ones are tried in an order by lot" if by_lot else ""
+    return printable(", ".join(texts).encode()) + lot
 
 
 def _host_steps(watched: WatchedResolver, local: LocalAddresses, port: int) -> list[Step]:

@@ -4,6 +4,8 @@ import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from random import SystemRandom
 from typing import Final
 
 from qmail.core.controls import control_reader
@@ -11,7 +13,7 @@ from qmail.core.explain_account import explain_account
 from qmail.core.explain_domain import explain_rcpt, explain_route
 from qmail.core.explain_dotqmail import LocalQuestion, explain_delivery
 from qmail.core.explain_remote import explain_remote
-from qmail.core.explanation import PART_BYTES_MAX, Part, Question, Step
+from qmail.core.explanation import PART_BYTES_MAX, Part, Question, Step, printable
 from qmail.core.owners import Owners
 from qmail.core.users import Directory
 from qmail.edge.accounts import Accounts
@@ -27,6 +29,7 @@ REMOTE_WAIT_S: Final = 60.0
 """Name servers get longer: each look-up is tried again for a quarter of a minute."""
 
 Who = tuple[int, int]
+Work = Callable[[], Part]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Observer:
     is_root: bool
     directory: Directory
     """The list of accounts."""
+    wait_s: float = WAIT_S
+    remote_wait_s: float = REMOTE_WAIT_S
 
     @property
     def is_stranger(self) -> bool:
@@ -72,43 +77,47 @@ class Observer:
 
     def delivery(self, question: LocalQuestion, who: Who) -> Part:
         """Ask what a delivery would do, as the recipient."""
-        return self._ask_as(".qmail", self._own(who), lambda: explain_delivery(question))
+        return _ask_as(".qmail", self._own(who), partial(explain_delivery, question), self.wait_s)
 
     def remote(self, question: Question) -> Part:
         """Ask where a remote address is sent."""
         read_file = control_reader(self.home)
 
         def work() -> Part:
-            making = explain_remote(question, read_file, DnsResolver(), read_local_addresses())
-            return asyncio.run(making)
+            local = read_local_addresses()
+            random = SystemRandom()
+            return asyncio.run(
+                explain_remote(question, read_file, DnsResolver(), local=local, random=random)
+            )
 
-        return self._ask("remote", "qmailr", work, REMOTE_WAIT_S)
+        chosen = self.accounts["qmailr"]
+        who = self._own((chosen.uid, chosen.gid))
+        return _ask_as("remote", who, work, self.remote_wait_s)
 
-    def _ask(
-        self, part: str, account: str, work: Callable[[], Part], wait_s: float = WAIT_S
-    ) -> Part:
+    def _ask(self, part: str, account: str, work: Work) -> Part:
         chosen = self.accounts[account]
-        return self._ask_as(part, self._own((chosen.uid, chosen.gid)), work, wait_s)
+        return _ask_as(part, self._own((chosen.uid, chosen.gid)), work, self.wait_s)
 
     def _own(self, who: Who) -> Who:
         return who if self.is_root else (os.getuid(), os.getgid())
 
-    @staticmethod
-    def _ask_as(part: str, who: Who, work: Callable[[], Part], wait_s: float = WAIT_S) -> Part:
-        def packed() -> bytes:
-            try:
-                return work().pack()
-            except Exception as trouble:
-                return _no_answer(part, f"unexpected trouble: {trouble!r}").pack()
 
+def _ask_as(part: str, who: Who, work: Work, wait_s: float) -> Part:
+    """Have a part made by a child; whatever goes wrong there is a step of its own."""
+
+    def packed() -> bytes:
         try:
-            answer = ask_child(who, packed, bytes_max=PART_BYTES_MAX, wait_s=wait_s)
-            return Part.unpack(answer)
-        except NoAnswerError as trouble:
-            return _no_answer(part, str(trouble))
-        except FrameError as trouble:
-            return _no_answer(part, f"an answer that makes no sense: {trouble}")
+            return work().pack()
+        except Exception as trouble:
+            return _no_answer(part, f"unexpected trouble: {trouble!r}").pack()
+
+    try:
+        return Part.unpack(ask_child(who, packed, bytes_max=PART_BYTES_MAX, wait_s=wait_s))
+    except NoAnswerError as trouble:
+        return _no_answer(part, str(trouble))
+    except FrameError as trouble:
+        return _no_answer(part, f"an answer that makes no sense: {trouble}")
 
 
 def _no_answer(part: str, what: str) -> Part:
-    return Part((Step(part, "".join(filter(str.isprintable, what))),), Exit.TEMPORARY)
+    return Part((Step(part, printable(what.encode(errors="replace"))),), Exit.TEMPORARY)
