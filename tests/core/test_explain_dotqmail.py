@@ -286,7 +286,9 @@ def on_disk(home: Path, ext: bytes = b"list") -> Part:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # A delivery makes the home its working folder: back from there afterwards.
+    monkeypatch.chdir("/")
     tmp_path.chmod(0o755)
     for part in ("tmp", "new", "cur"):
         (tmp_path / "Maildir" / part).mkdir(parents=True)
@@ -328,6 +330,12 @@ def test_delivery_3_a_home_that_is_not_fit_puts_off(home: Path, mode: int, text:
     part = on_disk(home)
     assert [(step.part, step.file, step.text) for step in part.steps] == [("home", str(home), text)]
     assert part.verdict is Exit.TEMPORARY
+
+
+def test_delivery_3_a_home_that_is_not_there_puts_off(home: Path) -> None:
+    part = on_disk(home / "none")
+    assert part.verdict is Exit.TEMPORARY
+    assert part.steps[0].text.startswith("Unable to switch to ")
 
 
 def test_delivery_4_a_file_that_others_may_write_puts_off(home: Path) -> None:

@@ -458,7 +458,7 @@ def _as_stranger(home: Path) -> bool:
     return (
         found.verdict is Exit.TEMPORARY
         and "seen as uid 54331" in text
-        and "Unable to read .qmail-list: permission denied" in text
+        and "Unable to switch to" in text
         and "250 2.1.5 ok, if there is such a mailbox" in text
         and "a@isp.example" not in text
     )

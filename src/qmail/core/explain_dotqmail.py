@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from qmail.core.delivery_plan import Plan, find_owner_files, find_plan, open_home
+from qmail.core.delivery_plan import Plan, enter_home, find_owner_files, find_plan
 from qmail.core.dotqmail import (
     Forward,
     Instruction,
@@ -144,10 +144,13 @@ class Told:
 
 
 def explain_delivery(question: LocalQuestion) -> Part:
-    """Say what a delivery would do; run this as the recipient. Facts: as `explain_plan`."""
+    """Say what a delivery would do; run this as the recipient, in a process of its own.
+
+    The home becomes the working folder. Facts: as `explain_plan`.
+    """
     path = question.target.home
     try:
-        fd = open_home(path)
+        fd = enter_home(path)
     except StoppedError as stopped:
         step = Step("home", sentence(stopped.text), printable(path))
         return Part((step,), stopped.code, (local_report(stopped.code, stopped.text),))
