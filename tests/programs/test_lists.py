@@ -1,7 +1,10 @@
 """Lists end to end: the real programs, one message in, thousands of members out, bounces back."""
 
+import os
 import shlex
+import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from tests.fakes.smtp_server import FakeServer
 from tests.fakes.suite import Suite
 
 MEMBERS = 10_000
+AT_ONCE = 200
 PEAK_KB_MAX = 64 * 1024
 MEMBER_GONE = b"m7@h7.far.example"
 
@@ -112,6 +116,24 @@ def test_delivery_6_without_owner_default_every_member_has_the_owner_as_sender(
         assert len(sink.taken) == MEMBERS - 1
         assert b"\n<%b>:\n" % MEMBER_GONE in suite.mailbox[0]
         assert told(suite) == ["talk-owner/"]
+
+
+def test_a_qmail_send_that_dies_in_the_middle_of_a_list_misses_nobody(suite: Suite) -> None:
+    with the_world() as sink:
+        the_list(suite, "-owner", "-owner-default")
+        suite.control("concurrencyremote", f"{AT_ONCE}\n")
+        start(suite, sink)
+        suite.send("talk@me.ex", sender="joe@far.example")
+        suite.lines_until(": success: ", MEMBERS // 2)
+        with as_owner():
+            os.kill(suite.children["qmail-send"], signal.SIGKILL)
+        suite.wait_for("qmail-send is gone (killed by signal 9); starting it again")
+        # The list, and the bounce of the member that is gone.
+        suite.lines_until("end msg ", 2)
+        members_served = Counter(taken.rcpts[0][9:-1] for taken in sink.taken)
+        assert members_served.keys() == set(members()) - {MEMBER_GONE}
+        # Twice only those whose success was on its way or waited for a sync.
+        assert members_served.total() - len(members_served) <= 2 * AT_ONCE
 
 
 # --- packages that manage lists -------------------------------------------------------------------
