@@ -116,7 +116,7 @@ def test_delivery_3_an_empty_file_means_the_default_delivery() -> None:
 
 
 def test_delivery_5_every_kind_of_line() -> None:
-    text = b"# none\n./M/\n/var/mail/joe\n|exit 0\n&a@far.example\nb@far.example\n\n+x\n&\n"
+    text = b"# none\n./M/\n/var/mail/joe\n|biff\n&a@far.example\nb@far.example\n\n+x\n&\n"
     part = explain(MemoryHome({b".qmail-list": (text, False)}))
     where = "/home/joe/.qmail-list"
     assert lines(part)[1:] == [
@@ -124,7 +124,7 @@ def test_delivery_5_every_kind_of_line() -> None:
         "sender | goes on as someone@far.example",
         f"line 2 | {where}:2 | ./M/ | delivers to this maildir",
         f"line 3 | {where}:3 | /var/mail/joe | appends to this mbox file",
-        f"line 4 | {where}:4 | |exit 0 | runs a program: /bin/sh -c, and its exit code counts",
+        f"line 4 | {where}:4 | |biff | runs a program: /bin/sh -c, and its exit code counts",
         f"line 5 | {where}:5 | &a@far.example | forwards to a@far.example",
         f"line 6 | {where}:6 | b@far.example | forwards to b@far.example",
         "result | 2 files, 1 program, 2 forwards",
@@ -267,6 +267,31 @@ def test_programs_6_a_bounce_without_condition_ends_the_delivery(command: bytes)
     part = program(command)
     assert part.verdict is Exit.PERMANENT
     assert details(part)[-1] == "1 more that the delivery does not reach"
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict", "meaning", "result"),
+    [
+        (b"0", Exit.OK, "goes on with the next line", "result | 1 file, 1 program"),
+        (b"99", Exit.OK, "what follows is skipped", "result | 1 program"),
+        (b"100", Exit.PERMANENT, "bounces", "... | 1 more that the delivery does not reach"),
+        (b"111", Exit.TEMPORARY, "put off", "... | 1 more that the delivery does not reach"),
+    ],
+)
+def test_delivery_5_what_an_exit_code_does(
+    code: bytes, verdict: Exit, meaning: str, result: str
+) -> None:
+    part = program(b"exit " + code)
+    assert details(part)[0] == f"exit {code.decode()}: {meaning}"
+    assert part.verdict is verdict
+    assert lines(part)[-1] == result
+
+
+def test_delivery_5_what_was_collected_before_99_is_forwarded() -> None:
+    text = b"&a@far.example\n|exit 99\n&b@far.example\n"
+    part = explain(MemoryHome({b".qmail-list": (text, False)}))
+    assert part.verdict is Exit.OK
+    assert part.facts == (b"K", SENDER, b"a@far.example")
 
 
 def test_programs_6_forward_sends_as_the_lists_owner_and_condredirect_does_not() -> None:

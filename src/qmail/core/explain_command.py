@@ -11,6 +11,9 @@ from typing import Final
 from qmail.core.explanation import Step, printable
 from qmail.core.shell_words import simple_words
 from qmail.protocol.exits import Exit
+from qmail.protocol.local_exits import program_exit
+
+EXIT_DIGITS_MAX: Final = 3
 
 
 @dataclass(slots=True)
@@ -88,12 +91,27 @@ def _preline(command: Command) -> None:
     command.say(f"preline: the lines on top of a mailbox message, then the message, to {words}")
 
 
+def _exit(command: Command) -> None:
+    word, *more = command.arguments
+    if more or not word.isdigit() or len(word) > EXIT_DIGITS_MAX:
+        return
+    command.exit = program_exit(int(word))
+    command.say(f"exit {int(word)}: {MEANINGS[command.exit]}")
+
+
+MEANINGS: Final = {
+    Exit.OK: "goes on with the next line",
+    Exit.STOP: "what follows is skipped",
+    Exit.PERMANENT: "bounces",
+    Exit.TEMPORARY: "put off",
+}
 TELLERS: Final[Mapping[bytes, Callable[[Command], None]]] = {
     b"forward": _forward,
     b"condredirect": _condredirect,
     b"bouncesaying": _bouncesaying,
     b"except": _except,
     b"preline": _preline,
+    b"exit": _exit,
 }
 
 

@@ -278,16 +278,14 @@ class _Walk:
         for position, line in enumerate(lines):
             before = len(self._told.steps)
             verdict = self._do(line)
-            if position >= LINES_SHOWN_MAX and verdict is Exit.OK:
-                del self._told.steps[before:]
             if verdict is not Exit.OK:
                 self._say_rest(lines[position + 1 :])
                 break
+            if position >= LINES_SHOWN_MAX:
+                del self._told.steps[before:]
         else:
-            hidden = len(lines) - LINES_SHOWN_MAX
-            if hidden > 0:
-                self._told.steps.append(Step("...", f"{hidden} more lines", depth=1))
-        return verdict
+            self._say_hidden(len(lines) - LINES_SHOWN_MAX)
+        return Exit.OK if verdict is Exit.STOP else verdict
 
     def _do(self, line: _Line) -> Exit:
         told = self._told
@@ -327,6 +325,10 @@ class _Walk:
         quote = printable(line.raw.rstrip(b" \t"))
         step = Step(f"line {line.number}", text, line.file, line.number, quote, 1)
         self._told.steps.append(step)
+
+    def _say_hidden(self, count: int) -> None:
+        if count > 0:
+            self._told.steps.append(Step("...", f"{count} more lines", depth=1))
 
     def _say_rest(self, rest: list[_Line]) -> None:
         if rest:
