@@ -36,6 +36,12 @@ def on_0() -> Iterator[int]:
     os.close(saved)
 
 
+@pytest.fixture(autouse=True)
+def _usual_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in PATH that may not be searched would be told of in place of a missing program."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+
+
 @pytest.fixture
 def pipe_on_0() -> Iterator[int]:
     """Descriptor 0 is a pipe, and the test has its other end."""

@@ -27,7 +27,7 @@ class Line(Injection):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.environ |= VARIABLES
-        self.environ["PATH"] = f"{self.home}/bin:{self.environ['PATH']}"
+        self.environ["PATH"] = f"{self.home}/bin:/usr/bin:/bin"
 
     def unset(self, *names: str) -> None:
         """Take variables away."""
