@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmail.core.aliases import EntryError
+from qmail.core.alias_entries import EntryError
 from qmail.core.list_files import print_list, read_include, read_plain
 from qmail.core.rewriting import Hosts, Rewriter
 

@@ -6,6 +6,15 @@ the owner of a list. Source: spec/companion.md 2.3.
 
 from __future__ import annotations
 
+from qmail.core.alias_entries import (
+    ADDRESS_BYTES_MAX,
+    EntryError,
+    Problem,
+    check,
+    command,
+    complete,
+    shown,
+)
 from qmail.core.control_lines import Line
 from qmail.core.rewriting import envelope_address
 from qmail.protocol.address_list import (
@@ -16,7 +25,7 @@ from qmail.protocol.address_list import (
     plain,
     tokenise,
 )
-from qmail.protocol.alias_words import ADDRESS, FILE, LIST, PROGRAM, has_at, read_words
+from qmail.protocol.alias_words import LIST, has_at, read_words
 from qmail.record import Record
 
 TYPE_CHECKING = False
@@ -25,31 +34,12 @@ if TYPE_CHECKING:
     from typing import Final
 
     from qmail.core.rewriting import Rewriter
-    from qmail.protocol.alias_words import Word
 
 ALIASES_BYTES_MAX: Final = 64 * 1024 * 1024
-ADDRESS_BYTES_MAX: Final = 800
-"""Longest address in a table or a list; fastforward leaves out those of 900 and more."""
-PERMANENT: Final = 100
-TEMPORARY: Final = 111
 
 _BLANKS: Final = b" \t\r"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _OWNER: Final = b"owner-"
-_NOTHING: Final = b"/dev/null"
-_INSTEAD_OF_FILE: Final = (
-    "file delivery {} is not supported: name an address here, and let its .qmail file say"
-    " where the mail is kept"
-)
-_INSTEAD_OF_NOTHING: Final = 'file delivery {} is not supported: to throw mail away write "|exit 0"'
-
-
-class Problem(Record):
-    """What is wrong with a line, and how a program ends because of it."""
-
-    line: int
-    text: str
-    code: int = TEMPORARY
 
 
 class ListUse(Record):
@@ -71,14 +61,6 @@ class AliasTable(Record):
     def targets(self) -> frozenset[bytes]:
         """Every target in lower case; one for all hosts ends in @."""
         return frozenset(key[1:] for key, _ in self.records if key.startswith(b":"))
-
-
-class EntryError(ValueError):
-    """An address or command that can't be in a table; the text says why."""
-
-    def __init__(self, why: str, code: int = TEMPORARY) -> None:
-        super().__init__(why)
-        self.code = code
 
 
 # --- lines --------------------------------------------------------------------------------------
@@ -162,11 +144,11 @@ class _Reader:
         key = _key(target)
         words = read_words(tokens[colon + 1 :])
         if not words:
-            raise EntryError(f"nothing after {_shown(key)}: name at least one address")
+            raise EntryError(f"nothing after {shown(key)}: name at least one address")
         commands = b"".join(command(word, self._rewriter) + b"\0" for word in words)
         first = self._lines.setdefault(key, line.number)
         if first != line.number:
-            self.warn(line.number, f"{_shown(key)} is defined in line {first}, and that one counts")
+            self.warn(line.number, f"{shown(key)} is defined in line {first}, and that one counts")
             return
         self._lists += [ListUse(line.number, word.text) for word in words if word.kind == LIST]
         if key.startswith(_OWNER) and not key.startswith(_OWNER + b"@"):
@@ -186,7 +168,7 @@ def _target(tokens: Sequence[Token]) -> Address:
         raise EntryError("what stands before the colon is not one name or address") from None
     if not has_at(words) and text[:1] in (b"|", b"/"):
         raise EntryError("what stands before the colon is a program or file, not a name")
-    _check(text, ADDRESS_BYTES_MAX)
+    check(text, ADDRESS_BYTES_MAX)
     return target
 
 
@@ -194,55 +176,3 @@ def _key(target: Address) -> bytes:
     """Return the name as it is looked up; one without host is for all hosts."""
     text = plain(target.tokens)
     return (text if has_at(target.tokens) else text + b"@").lower()
-
-
-def command(word: Word, rewriter: Rewriter) -> bytes:
-    """Return the command of a cdb for a word, without its NUL.
-
-    Raises: EntryError: it can't be one. AddressSyntaxError: no address.
-    """
-    if word.kind == PROGRAM:
-        _check(word.text, len(word.text))
-        return b"!" + word.text
-    if word.kind == ADDRESS:
-        return b"&" + complete(word.address, rewriter)
-    if word.kind == FILE:
-        advice = _INSTEAD_OF_NOTHING if word.text == _NOTHING else _INSTEAD_OF_FILE
-        raise EntryError(advice.format(_shown(word.text)))
-    return list_path(word.text) + b".bin"
-
-
-def list_path(name: bytes) -> bytes:
-    """Return the name of a list file so that its first byte tells it from an address.
-
-    Raises: EntryError: no name of a file.
-    """
-    _check(name, len(name))
-    if b"\n" in name:
-        raise EntryError("a line ends inside the name of a file")
-    return name if name[:1] in (b".", b"/") else b"./" + name
-
-
-def complete(address: Address, rewriter: Rewriter) -> bytes:
-    """Return a recipient with its full host.
-
-    Raises: EntryError: empty, too long, or with a byte that no address has. AddressSyntaxError.
-    """
-    text = envelope_address(rewriter.rewrite(address))
-    if not text:
-        raise EntryError("an address is empty")
-    if b"\n" in text:
-        raise EntryError("a line ends inside an address")
-    _check(text, ADDRESS_BYTES_MAX)
-    return text
-
-
-def _check(text: bytes, bytes_max: int) -> None:
-    if b"\0" in text:
-        raise EntryError("a NUL byte")
-    if len(text) > bytes_max:
-        raise EntryError(f"an address is longer than {bytes_max} bytes", PERMANENT)
-
-
-def _shown(text: bytes) -> str:
-    return "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in text[:80].removesuffix(b"@"))

@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 
-from qmail.core.replacing import replace_file
+from qmail.core.whole_files import replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

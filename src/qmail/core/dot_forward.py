@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qmail.core.aliases import EntryError, complete
+from qmail.core.alias_entries import EntryError, complete
 from qmail.core.control_lines import split_lines
 from qmail.protocol.address_list import AddressSyntaxError, tokenise
 from qmail.protocol.alias_words import ADDRESS, FILE, LIST, PROGRAM, read_words

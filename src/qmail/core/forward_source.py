@@ -5,7 +5,7 @@ Source: spec/companion.md 2.2.
 
 from __future__ import annotations
 
-from qmail.core.aliases import ADDRESS_BYTES_MAX
+from qmail.core.alias_entries import ADDRESS_BYTES_MAX
 from qmail.core.forward_table import stored_entries
 
 TYPE_CHECKING = False

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ADDRESS_BYTES: Final = 900
 """An address of so many bytes is left out."""
+LIST_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Longest list file, text or stored: some ten million addresses."""
 WORK_ITEMS_MAX: Final = 10_000_000
 DOUBLE_BOUNCE: Final = b"#@[]"
 

@@ -6,7 +6,7 @@ Source: spec/companion.md 2.1 and 2.4.
 
 from __future__ import annotations
 
-from qmail.core.aliases import (
+from qmail.core.alias_entries import (
     ADDRESS_BYTES_MAX,
     EntryError,
     Problem,
@@ -14,6 +14,8 @@ from qmail.core.aliases import (
     list_path,
 )
 from qmail.core.control_lines import split_lines
+from qmail.core.forward_table import LIST_BYTES_MAX
+from qmail.core.whole_files import read_whole, replace_file
 from qmail.protocol.address_list import AddressSyntaxError, tokenise
 from qmail.protocol.alias_words import ADDRESS, LIST, read_words
 from qmail.record import Record
@@ -21,14 +23,12 @@ from qmail.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Final
+    from typing import IO, Final
 
     from qmail.core.control_lines import Line
     from qmail.core.rewriting import Rewriter
     from qmail.protocol.alias_words import Word
 
-LIST_BYTES_MAX: Final = 256 * 1024 * 1024
-"""Longest list file, text or binary: some ten million addresses."""
 _NOT_HERE: Final = "deliveries are not supported in a list: name them in the alias file"
 
 
@@ -94,6 +94,23 @@ def _read(text: bytes, entries: Callable[[Line], Iterator[bytes]]) -> MailList:
             problems.append(Problem(line.number, str(wrong)))
     binary = b"".join(part + b"\0" for part in parts)
     return MailList(binary, tuple(problems))
+
+
+def make_list(file: str, rewriter: Rewriter, *, follows_links: bool = True) -> MailList:
+    """Read the :include: file `file` and, where there is no problem, store it as `file`.bin.
+
+    Raises: OSError: it can't be read or stored.
+    """
+    text, _ = read_whole(file, LIST_BYTES_MAX, follows_links=follows_links)
+    made = read_include(text, rewriter)
+    if not made.problems:
+        replace_file(f"{file}.bin", f"{file}.tmp", lambda out: write_list(out, made))
+    return made
+
+
+def write_list(out: IO[bytes], made: MailList) -> None:
+    """Write a list as it is stored."""
+    out.write(made.binary)
 
 
 def print_list(binary: bytes) -> bytes:

@@ -6,6 +6,7 @@ from typing import Final
 
 from qmail.mail import Letter
 from qmail.protocol.exits import Exit
+from qmail.protocol.refusals import REFUSALS
 
 OUTPUT_BYTES_MAX: Final = 3000
 """Longest output that is reported; more is cut (spec/delivery.md 10)."""
@@ -51,19 +52,6 @@ _LETTERS: Final[Mapping[int, Letter]] = {
     75: Letter.DEFERRED,
 }
 
-_PROGRAM_EXITS: Final[Mapping[int, Exit]] = {
-    0: Exit.OK,
-    99: Exit.STOP,
-    100: Exit.PERMANENT,
-    64: Exit.PERMANENT,
-    65: Exit.PERMANENT,
-    70: Exit.PERMANENT,
-    76: Exit.PERMANENT,
-    77: Exit.PERMANENT,
-    78: Exit.PERMANENT,
-    112: Exit.PERMANENT,
-}
-
 
 def local_report(code: int, output: bytes) -> bytes:
     """Return the report for a qmail-local that ended with `code` (negative: by a signal).
@@ -83,4 +71,6 @@ def local_report(code: int, output: bytes) -> bytes:
 
 def program_exit(code: int) -> Exit:
     """Say what the exit code of a `|` line means (spec/delivery.md 5, Program lines)."""
-    return _PROGRAM_EXITS.get(code, Exit.TEMPORARY)
+    if code in REFUSALS:
+        return Exit.PERMANENT
+    return Exit(code) if code in (Exit.OK, Exit.STOP) else Exit.TEMPORARY

@@ -1,4 +1,4 @@
-"""A file that is replaced whole, or not at all."""
+"""Files that are read whole; files that are replaced whole, or not at all."""
 
 import fcntl
 import os
@@ -7,7 +7,7 @@ from typing import IO
 
 import pytest
 
-from qmail.core.replacing import replace_file
+from qmail.core.whole_files import read_whole, replace_file
 
 
 def write_new(file: IO[bytes]) -> None:
@@ -56,3 +56,26 @@ def test_a_link_in_place_of_the_temporary_file_is_not_followed(tmp_path: Path) -
     with pytest.raises(OSError, match="symbolic links"):
         replace_file(str(tmp_path / "list.bin"), str(tmp_path / "list.tmp"), write_new)
     assert (tmp_path / "precious").read_bytes() == b"precious"
+
+
+def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"x" * 70000)
+    data, found = read_whole(str(tmp_path / "f"), 70000)
+    assert (data, found.st_size) == (b"x" * 70000, 70000)
+    with pytest.raises(OSError, match="longer than 69999 bytes"):
+        read_whole(str(tmp_path / "f"), 69999)
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "."):
+        with pytest.raises(OSError, match="not a file"):
+            read_whole(str(tmp_path / name), 10)
+
+
+def test_a_link_is_followed_only_if_it_may_be(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("f")
+    assert read_whole(str(tmp_path / "link"), 10)[0] == b"x"
+    with pytest.raises(OSError, match="symbolic links"):
+        read_whole(str(tmp_path / "link"), 10, follows_links=False)

@@ -1,15 +1,52 @@
-"""A file that others read while it is made anew: all of the new one appears at once, or none."""
+"""Files that are read, or made anew, as a whole: all of a new one appears at once, or none."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import IO
+    from typing import IO, Final
+
+PART_BYTES: Final = 65536
+
+
+def read_whole(
+    path: str | bytes, bytes_max: int, *, follows_links: bool = True
+) -> tuple[bytes, os.stat_result]:
+    """Return what a file holds, and what it was when it was opened.
+
+    Raises: OSError: it can't be read, is longer than `bytes_max`, or is no file; with
+    `follows_links` false also where its name is a symbolic link.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(path, flags if follows_links else flags | os.O_NOFOLLOW)
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a file", os.fsdecode(path))
+        return read_descriptor(fd, bytes_max, os.fsdecode(path)), found
+    finally:
+        os.close(fd)
+
+
+def read_descriptor(fd: int, bytes_max: int, name: str) -> bytes:
+    """Return everything up to the end; `name` is for the message.
+
+    Raises: OSError: it can't be read, or is longer than `bytes_max`.
+    """
+    parts = []
+    size = 0
+    while part := os.read(fd, PART_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > bytes_max:
+            raise OSError(errno.EFBIG, f"longer than {bytes_max} bytes", name)
+    return b"".join(parts)
 
 
 def replace_file(
