@@ -35,7 +35,7 @@ HEAVY: Final = frozenset({"asyncio", "email"})
 ONE_MESSAGE: Final = frozenset({
     "inject", "sendmail", "local", "queue", "getpw",
     "forward", "condredirect", "bouncesaying", "except", "preline", "qreceipt", "qbiff", "qsmhook",
-    "mailsubj", "predate", "datemail",
+    "mailsubj", "predate", "datemail", "fastforward", "dotforward",
 })  # fmt: skip
 """The programs that start for one message; modules named after one (`local_lines`) count too."""
 FRONT: Final = "front"

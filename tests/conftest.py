@@ -1,8 +1,27 @@
-"""Makes the simulated world (tests/sim) importable however pytest is started."""
+"""Makes the simulated world (tests/sim) importable however pytest is started; a folder of ours."""
 
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
+
+
+@pytest.fixture
+def own_folder() -> Iterator[Path]:
+    """A folder that nobody else can change, nor the way to it; skipped aloud where none can be."""
+    from qmail.edge.ownership import others_part  # noqa: PLC0415 - the path is set only now
+
+    base = Path.home()
+    if others := others_part(f"{base}/x"):
+        pytest.skip(f"{others} is not ours alone, so nothing below it is")
+    with tempfile.TemporaryDirectory(prefix=".qmail-test-", dir=base) as name:
+        folder = Path(name) / "lists"
+        folder.mkdir(mode=0o755)
+        yield folder

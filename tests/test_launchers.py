@@ -78,7 +78,7 @@ def test_an_interpreter_at_an_odd_place_is_started_by_sh(tmp_path: Path) -> None
 def test_installed_scripts_find_the_program_by_their_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["/usr/bin/newaliases"])
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/praliases"])
     assert launchers.run() == 100
     assert "no program of this name" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", ["/usr/bin/sendmail", "-bd"])

@@ -51,6 +51,14 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "predate": "qmail.utilities.predate",
     "datemail": "qmail.utilities.datemail",
     "splogger": "qmail.utilities.splogger",
+    "dot-forward": "qmail.utilities.dotforward",
+    "fastforward": "qmail.utilities.fastforward",
+    "newaliases": "qmail.utilities.newaliases",
+    "newinclude": "qmail.utilities.newinclude",
+    "setforward": "qmail.utilities.setforward",
+    "printforward": "qmail.utilities.printforward",
+    "setmaillist": "qmail.utilities.setmaillist",
+    "printmaillist": "qmail.utilities.printmaillist",
     "qmail": "qmail.utilities.front",
 }
 """Every command, and the module whose `main` it calls. pyproject.toml lists the same names."""

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from qmail.core.control_hosts import read_hosts
 from qmail.core.controls import ControlError, load
 from qmail.core.inject import Person
-from qmail.core.inject_order import make_moment, read_hosts, read_lists, read_person
+from qmail.core.inject_order import make_moment, read_lists, read_person
 from qmail.core.rewriting import Hosts
 from qmail.core.settings import InjectControls
 

@@ -80,7 +80,6 @@ def test_the_author_of_f_has_no_host_of_the_environment() -> None:
         (["-z"], b"sendmail: illegal option -- z\nusage: sendmail "),
         (["-f"], b"sendmail: option requires an argument -- f\n"),
         (["-bd"], b"sendmail: fatal: -bd: the daemon is qmail-smtpd"),
-        (["-bi"], b"fastforward"),
         (["-bt"], b"sendmail: fatal: -bt: "),
         (["-bv", "a"], b"sendmail: fatal: -bv: "),
         (["-bX"], b"sendmail: unknown mode -bX\n"),
@@ -120,11 +119,20 @@ def test_a_command_that_is_missing_is_a_temporary_failure(post: Injection) -> No
     assert b"unable to find qmail-qread" in ended.err
 
 
-def test_newaliases_says_where_aliases_are(post: Injection) -> None:
-    os.symlink("sendmail", post.home / "bin/newaliases")
-    ended = post.run(["newaliases"])
-    assert ended.code == 100
-    assert b"fastforward" in ended.err
+@pytest.mark.parametrize("command", [["sendmail", "-bi"], ["sendmail", "-bi", "-v"]])
+def test_option_bi_makes_the_alias_table(post: Injection, command: list[str]) -> None:
+    post.add("newaliases", SHOW.replace("NAME", "newaliases"))
+    ended = post.run(command)
+    assert (ended.code, ended.out[:13]) == (0, b"newaliases 0 ")
+
+
+def test_newaliases_that_is_a_link_to_sendmail_makes_it_too(post: Injection) -> None:
+    post.add("newaliases", SHOW.replace("NAME", "newaliases"))
+    (post.home / "usr").mkdir()
+    for name in ("sendmail", "newaliases"):
+        os.symlink("../bin/sendmail", post.home / "usr" / name)
+    ended = post.run(["../usr/newaliases"])
+    assert (ended.code, ended.out[:13]) == (0, b"newaliases 0 ")
 
 
 def test_option_q_alone_wakes_the_queue(post: Injection) -> None:

@@ -7,22 +7,16 @@ from __future__ import annotations
 
 from time import gmtime
 
-from qmail.core.control_lines import CONTROL_BYTES_MAX, ME, ControlError, parse_host, split_lines
+from qmail.core.control_hosts import TAME
+from qmail.core.control_lines import CONTROL_BYTES_MAX, ControlError, split_lines
 from qmail.core.dates import mail_date
 from qmail.core.inject import Moment, Person
-from qmail.core.rewriting import Hosts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Final
-
-    from qmail.core.control_lines import ReadFile
 
     Environ = Mapping[bytes, bytes]
-
-# Control bytes in a name or host would end its line and begin another field.
-_TAME: Final = bytes(32 if byte < 32 or byte == 127 else byte for byte in range(256))
 
 
 def read_person(environ: Environ) -> Person:
@@ -46,29 +40,8 @@ def _first(environ: Environ, *names: bytes) -> bytes | None:
     for name in names:
         value = environ.get(name)
         if value is not None:
-            return value.translate(_TAME)
+            return value.translate(TAME)
     return None
-
-
-def read_hosts(environ: Environ, read_file: ReadFile) -> Hosts:
-    """Find out what completes addresses: the environment first, then the control files.
-
-    Raises: ControlError: a bad line. OSError: a file is there and can't be read.
-    """
-    values = []
-    for name in Hosts._fields:
-        given = environ.get(b"QMAIL" + name.upper().encode())
-        values.append(_read_host(name, read_file) if given is None else given.translate(_TAME))
-    return Hosts(*values)
-
-
-def _read_host(name: str, read_file: ReadFile) -> bytes:
-    # As controls.load does for InjectControls; test_inject_order holds the two together.
-    for file in (name, ME):
-        raw = read_file(file)
-        if raw is not None:
-            return parse_host(file, split_lines(raw)[:1])
-    return name.encode()
 
 
 def read_lists(environ: Environ) -> frozenset[bytes] | None:

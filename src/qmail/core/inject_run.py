@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from qmail.core.control_hosts import read_hosts
 from qmail.core.control_lines import ControlError, control_reader
 from qmail.core.inject import Composed, InjectError, Order, Request, compose
-from qmail.core.inject_order import make_moment, read_hosts, read_lists, read_person
+from qmail.core.inject_order import make_moment, read_lists, read_person
 from qmail.envelope import BadEnvelopeError, Envelope
 from qmail.protocol.header import HeaderReader, HeaderTooLongError
 from qmail.record import Record

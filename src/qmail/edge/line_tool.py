@@ -53,7 +53,8 @@ def run_tool(name: str, work: Callable[[], int]) -> int:
         say(f"{name}: fatal: {wrong}")
         return wrong.code
     except OSError as trouble:
-        say(f"{name}: fatal: {reason_of(trouble)}")
+        where = f"{os.fsdecode(trouble.filename)}: " if trouble.filename else ""
+        say(f"{name}: fatal: {where}{reason_of(trouble)}")
         return TEMPORARY
 
 

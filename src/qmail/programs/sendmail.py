@@ -1,6 +1,7 @@
 """sendmail: the command that other programs expect, in front of the rules of qmail-inject.
 
-Called as mailq it shows the queue; `-bs` speaks SMTP on standard input and output.
+Called as mailq it shows the queue, as newaliases it makes the alias table; `-bs` speaks SMTP on
+standard input and output.
 Source: spec/inject.md 10, spec/oddities.md 8.
 """
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 NAME: Final = "sendmail"
-USAGE: Final = "usage: sendmail [-t] [-f sender] [-F name] [-bm|-bp|-bs] [-q] [recipient ...]"
+USAGE: Final = "usage: sendmail [-t] [-f sender] [-F name] [-bm|-bi|-bp|-bs] [-q] [recipient ...]"
 LETTERS: Final = "vimtUGne:f:r:p:o:O:B:F:E::J::x:b:q::N:R:V:L:X:h:C:A:d::"
 """Only -t, -f (-r), -F, -b and -q have an effect; the others are accepted, as scripts give them."""
 SMTP_ENVIRONMENT: Final = {
@@ -36,11 +37,9 @@ SMTP_ENVIRONMENT: Final = {
     "TCPREMOTEHOST": "localhost",
     "TCPREMOTEINFO": "sendmail-bs",
 }
-NO_ALIASES: Final = "there is no alias table here; see newaliases of the package fastforward"
 REFUSED_MODES: Final = {
     "d": "-bd: the daemon is qmail-smtpd, which qmail-start starts",
     "D": "-bD: the daemon is qmail-smtpd, which qmail-start starts",
-    "i": f"-bi: {NO_ALIASES}",
     "t": "-bt: there are no rewriting rules to test; 'qmail-inject -n' shows the result",
     "v": "-bv: addresses are not verified here; what can't be delivered comes back",
 }
@@ -52,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     if called == "mailq":
         return show_queue(argv)
     if called == "newaliases":
-        return refuse(NO_ALIASES)
+        return become("newaliases")
     if asks_for_help(argv, ("--help",)):
         say(USAGE)
         return PERMANENT
@@ -65,6 +64,8 @@ def main(argv: Sequence[str]) -> int:
     mode = given.get("b", "m")
     if mode == "p":
         return become("qmail-qread")
+    if mode == "i":
+        return become("newaliases")
     if mode == "s":
         return serve_smtp()
     if mode in REFUSED_MODES:
