@@ -365,6 +365,18 @@ def test_links_that_lead_nowhere_are_made_anew_and_all_others_stay(
     assert said[0] == f"made 1 folders and files in {home}"
 
 
+@pytest.mark.parametrize("target", ["nowhere", "/etc/passwd/sendmail", "sendmail"])
+def test_a_link_leads_nowhere_past_a_file_or_in_a_circle_too(
+    open_folder: Path, make: Make, commands: Path, target: str
+) -> None:
+    home = open_folder / "home"
+    make(home)
+    (home / "bin/sendmail").unlink()
+    (home / "bin/sendmail").symlink_to(target)
+    make(home)
+    assert os.readlink(home / "bin/sendmail") == f"{commands}/sendmail"
+
+
 @pytest.mark.usefixtures("commands")
 def test_a_bin_that_is_a_link_is_its_owners_and_left_alone(open_folder: Path, make: Make) -> None:
     home, elsewhere = open_folder / "home", open_folder / "elsewhere"

@@ -5,6 +5,7 @@ descriptor without following links, and owner and mode are changed through that 
 """
 
 import contextlib
+import errno
 import grp
 import os
 import pwd
@@ -204,8 +205,9 @@ def _attempt(make: Callable[[], None]) -> bool:
 def _leads(parent: int, name: str) -> bool:
     try:
         os.stat(name, dir_fd=parent)
-    except FileNotFoundError:
-        return False
+    except OSError as trouble:
+        # Any other trouble says nothing about where it leads.
+        return trouble.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
     return True
 
 
