@@ -22,6 +22,15 @@ HOW: Final = """\
   recipient's maildir. The recipient is an account made for the run, the same for both.
 - **relay**: from the start of smtp-source until smtp-sink has taken the last of N messages, by its
   running counter (`smtp-sink -c`).
+- **1,000 users**: accounts with 1,000 uids and homes, in a list of accounts that only the two
+  servers of this part see (a mount namespace of their own, where `/etc/passwd` has them besides).
+  Postfix delivers by local(8), ours by `.qmail` and default delivery, to the same maildirs. "in
+  turn": `smtp-source -N`, nobody gets a second message before everybody had one; "one of": all to
+  one of them, right before, in the same servers. The share is taken in each round.
+- **list**: one message to an address that stands for 10,000: ten (`user-0` to `user-9`) of each of
+  the 1,000 users, neighbours always different; ours by a `.qmail-list`, Postfix's by `:include:` in
+  its aliases. From the start of smtp-source until the last of the 10,000 files is in `new/`. All
+  figures are for each delivery.
 - **accept**: from the start of smtp-source until its last message is answered 250, with nothing
   delivered meanwhile. Ours: `concurrencylocal` 0. Postfix: whichever of three ways is fastest for
   it here, tried first (the note names it). Each measurement starts with an empty queue.

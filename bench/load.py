@@ -72,6 +72,8 @@ class Load:
     size_bytes: int
     is_kept: bool
     sessions: int = SESSIONS
+    is_numbered: bool = False
+    """The nth message goes to the recipient with n in front."""
 
     def command(self) -> list[str]:
         """Return the command."""
@@ -83,6 +85,7 @@ class Load:
             *("-f", f"sender@{HOST}", "-t", self.recipient),
             *("-M", HOST),
             *(["-d"] if self.is_kept else []),
+            *(["-N"] if self.is_numbered else []),
             f"127.0.0.1:{self.port}",
         ]
 

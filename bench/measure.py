@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +38,15 @@ class Field:
     ground: Ground
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """When it started and ended, by the wall clock, and the CPU seconds of what sent it."""
+
+    started: float
+    ended: float
+    load_cpu_s: float
+
+
 def make_field(mailbox: Mailbox, sink: Sink, ground: Ground) -> Field:
     """Return the field whose queues lie on `ground`."""
     return Field(mailbox=mailbox, sink=sink, device=device_under(ground.path), ground=ground)
@@ -62,18 +72,28 @@ def measure(server: Server, variant: Variant, count: int, field: Field) -> Sampl
     sink_count = field.sink.count()
     if variant.kind is Kind.LOCAL:
         field.ground.empty(field.mailbox.new)
+
+    def work() -> Work:
+        sent = send(load_of(server, variant, count, field))
+        ended = wait_for_arrival(variant.kind, count, field, sent, sink_count=sink_count)
+        return Work(sent.started, ended, sent.cpu_s)
+
+    return sample_of(server, field, count, work)
+
+
+def sample_of(server: Server, field: Field, count: int, work: Callable[[], Work]) -> Sample:
+    """Do some work with `count` deliveries, and count what it took until the server is quiet."""
     flushes = flushes_of(field.device)
     cpu, sink_cpu = tree_cpu_s([server.pid]), field.sink.cpu_s()
     busy, started = machine_busy_s(), time.monotonic()
-    sent = send(load_of(server, variant, count, field))
-    ended = wait_for_arrival(variant.kind, count, field, sent, sink_count=sink_count)
+    done = work()
     wait_for_quiet(server)
     after = flushes_of(field.device)
-    load_cpu = sent.cpu_s + field.sink.cpu_s() - sink_cpu
+    load_cpu = done.load_cpu_s + field.sink.cpu_s() - sink_cpu
     cpu = tree_cpu_s([server.pid]) - cpu
     return Sample(
         count=count,
-        seconds=ended - sent.started,
+        seconds=done.ended - done.started,
         cpu_s=cpu,
         load_cpu_s=load_cpu,
         other_cpu_s=max(0.0, machine_busy_s() - busy - cpu - load_cpu),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from typing import Final
 
+from bench.crowd import LIST, Crowd
 from bench.load import end_process, free_port, wait_for_greeting
 from bench.values import HOST, RELAY_DOMAIN, BenchError, Mailbox
 
@@ -24,12 +25,15 @@ class Ours:
 
     name = "ours"
 
-    def __init__(self, folder: str, *, sink_port: int, is_withheld: bool) -> None:
+    def __init__(
+        self, folder: str, *, sink_port: int, is_withheld: bool, crowd: Crowd | None = None
+    ) -> None:
         self.port = free_port()
         self.home = f"{folder}/home"
         self._log = f"{folder}/log"
         self._sink_port = sink_port
         self._is_withheld = is_withheld
+        self._crowd = crowd
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -71,17 +75,26 @@ class Ours:
         for name, text in self.controls().items():
             with open(f"{self.home}/control/{name}", "w", encoding="ascii") as file:
                 file.write(text)
+        if self._crowd is not None:
+            self._write_list(self._crowd)
         if os.geteuid() != 0:
             path = f"{self.home}/alias/.qmail-{ONE_ACCOUNT_NAME}"
             with open(path, "w", encoding="ascii") as file:
                 file.write("./Maildir/\n")
 
+    def _write_list(self, crowd: Crowd) -> None:
+        with open(crowd.members, encoding="ascii") as file:
+            lines = [f"&{line}" for line in file]
+        with open(f"{self.home}/alias/.qmail-{LIST}", "w", encoding="ascii") as file:
+            file.writelines(lines)
+
     def start(self) -> None:
         """Start it and wait for its greeting. Raises: BenchError."""
         self.configure()
+        command = [f"{BIN}/qmail-start", "./Maildir/"]
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
-                [f"{BIN}/qmail-start", "./Maildir/"],
+                command if self._crowd is None else self._crowd.command(*command),
                 cwd="/",
                 env={**os.environ, "QMAIL_HOME": self.home},
                 stdin=subprocess.DEVNULL,

@@ -8,11 +8,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from bench.crowd import LIST_MEMBERS, USERS, Crowd, make_crowd
 from bench.extras import idle_connections, idle_memory, sendmail_ms, sync_calls_each
 from bench.ground import Ground
 from bench.load import Sink
 from bench.mailbox import make_account, remove_account
 from bench.measure import Field, make_field, measure
+from bench.measure_crowd import measure_crowd
 from bench.ours import Ours
 from bench.postfix import Postfix, Withhold
 from bench.report import (
@@ -24,6 +26,7 @@ from bench.report import (
     busy_note,
     idle_single,
     memory_single,
+    share_single,
 )
 from bench.values import Kind, Mailbox, Sample, Server, Variant
 
@@ -33,9 +36,15 @@ COUNT_MIN: Final = 100
 COUNT_MAX: Final = 40_000
 TRIAL: Final = Variant(Kind.ACCEPT, 4096, is_kept=True)
 STRACE_COUNT: Final = 500
+CROWD_PARTS: Final = frozenset({"users", "list"})
 OUT_OF_TIME: Final = "The machine was too slow for all rounds: the later variants have fewer."
 
+LIST_ROUNDS_MAX: Final = 2
+"""Each takes as long as ten thousand deliveries do."""
+
 Say = Callable[[str], None]
+Take = Callable[[int, Kind, int], Sample]
+"""Takes one measurement: which server, what, how many deliveries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +77,10 @@ def run_plan(plan: Plan, report: Report, say: Say) -> None:
             stack.callback(remove_account)
         else:
             report.notes.append("Ours ran under one account: not started by root.")
-        if plan.parts - {"accept"}:
+        if plan.parts - CROWD_PARTS - {"accept"}:
             bench.measure_delivering()
+        if plan.parts & CROWD_PARTS:
+            bench.measure_crowd()
         if "accept" in plan.parts:
             bench.measure_accepting()
     busy = busy_note(report.rows)
@@ -82,9 +93,10 @@ def variants(kind: Kind) -> list[Variant]:
     return [Variant(kind, *pair) for pair in itertools.product(SIZES_BYTES, (True, False))]
 
 
-def count_for(rate: float, seconds: float) -> int:
-    """Return how many messages take about `seconds` at that rate, in round hundreds."""
-    return min(COUNT_MAX, max(COUNT_MIN, round(rate * seconds / 100) * 100))
+def count_for(rate: float, seconds: float, unit: int = COUNT_MIN) -> int:
+    """Return how many messages take about `seconds` at that rate, in units of at least 100."""
+    unit = max(unit, COUNT_MIN)
+    return min(COUNT_MAX, max(unit, round(rate * seconds / unit) * unit))
 
 
 class Bench:
@@ -119,15 +131,17 @@ class Bench:
             server.stop()
             self._plan.ground.leave(folder)
 
-    def _ours(self, stack: ExitStack, *, is_withheld: bool) -> tuple[Server, Field]:
+    def _ours(
+        self, stack: ExitStack, *, is_withheld: bool, crowd: Crowd | None = None
+    ) -> tuple[Server, Field]:
         folder = self._plan.ground.folder()
-        server = Ours(folder, sink_port=self._sink.port, is_withheld=is_withheld)
+        server = Ours(folder, sink_port=self._sink.port, is_withheld=is_withheld, crowd=crowd)
         stack.enter_context(self._running(server, folder))
         return server, self._field(self.account or server.mailbox())
 
-    def _postfix(self, stack: ExitStack, withhold: Withhold) -> Server:
+    def _postfix(self, stack: ExitStack, withhold: Withhold, crowd: Crowd | None = None) -> Server:
         folder = self._plan.ground.folder()
-        server = Postfix(folder, sink_port=self._sink.port, withhold=withhold)
+        server = Postfix(folder, sink_port=self._sink.port, withhold=withhold, crowd=crowd)
         return stack.enter_context(self._running(server, folder))
 
     def _field(self, mailbox: Mailbox) -> Field:
@@ -203,6 +217,55 @@ class Bench:
             self._report.notes.append(
                 f"Calls for each message, {server.name}, {variant.title}: {shown or 'none'}."
             )
+
+    # --- a thousand users -----------------------------------------------------------------------
+
+    def measure_crowd(self) -> None:
+        """Measure deliveries to a thousand users, and to one of them beside."""
+        if os.geteuid() != 0:
+            self._report.notes.append("A thousand users were not measured: only root can be them.")
+            return
+        crowd = make_crowd(self._plan.ground)
+        with ExitStack() as stack:
+            server, field = self._ours(stack, is_withheld=False, crowd=crowd)
+            servers = [server]
+            if self._plan.with_postfix:
+                servers.append(self._postfix(stack, Withhold.NOTHING, crowd))
+
+            def take(at: int, kind: Kind, count: int) -> Sample:
+                variant = Variant(kind, SIZES_BYTES[0], is_kept=True)
+                return measure_crowd(servers[at], variant, count, field=field, crowd=crowd)
+
+            if "users" in self._plan.parts:
+                self._measure_users(len(servers), take)
+            if "list" in self._plan.parts:
+                self._measure_list(len(servers), take)
+
+    def _measure_users(self, sides: int, take: Take) -> None:
+        """Measure one user and all of them right after each other, so that they compare."""
+        kinds = {Kind.ONE_USER: 1, Kind.USERS: USERS}
+        samples: dict[Kind, list[list[Sample]]] = {
+            kind: [[] for _ in range(sides)] for kind in kinds
+        }
+        rates = [{kind: take(at, kind, USERS).rate for kind in kinds} for at in range(sides)]
+        for _ in self._rounds():
+            for at, kind in itertools.product(range(sides), kinds):
+                count = count_for(rates[at][kind], self._plan.seconds, kinds[kind])
+                sample = take(at, kind, count)
+                rates[at][kind] = sample.rate
+                samples[kind][at].append(sample)
+        for kind in kinds:
+            self._add_row(Variant(kind, SIZES_BYTES[0], is_kept=True), samples[kind])
+        self._report.singles.append(share_single(samples[Kind.USERS], samples[Kind.ONE_USER]))
+
+    def _measure_list(self, sides: int, take: Take) -> None:
+        samples: list[list[Sample]] = [[] for _ in range(sides)]
+        for done in self._rounds():
+            if done >= LIST_ROUNDS_MAX:
+                break
+            for at, side in enumerate(samples):
+                side.append(take(at, Kind.LIST, LIST_MEMBERS))
+        self._add_row(Variant(Kind.LIST, SIZES_BYTES[0], is_kept=True), samples)
 
     # --- accept only ----------------------------------------------------------------------------
 

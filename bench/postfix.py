@@ -8,6 +8,7 @@ import subprocess
 from enum import Enum
 from typing import Final
 
+from bench.crowd import LIST, Crowd
 from bench.load import SEARCH_PATH, free_port, need, wait_for_greeting
 from bench.values import HOST, BenchError, wait_until
 
@@ -54,7 +55,7 @@ biff = no
 append_dot_mydomain = no
 readme_directory = no
 mailbox_size_limit = 0
-recipient_delimiter = +
+recipient_delimiter = {delimiter}
 """
 
 # Debian's master.cf without chroot and without the services that this work never asks for.
@@ -100,12 +101,15 @@ class Postfix:
 
     name = "Postfix"
 
-    def __init__(self, folder: str, *, sink_port: int, withhold: Withhold) -> None:
+    def __init__(
+        self, folder: str, *, sink_port: int, withhold: Withhold, crowd: Crowd | None = None
+    ) -> None:
         self.port = free_port()
         self._folder = folder
         self._config = f"{folder}/etc"
         self._sink_port = sink_port
         self._withhold = withhold
+        self._crowd = crowd
         self._pid = 0
 
     @property
@@ -125,11 +129,16 @@ class Postfix:
             "host": HOST,
             "port": self.port,
             "sink_port": self._sink_port,
+            # As qmail has it, where both are to deliver to the same addresses.
+            "delimiter": "+" if self._crowd is None else "-",
         }
         self._write("etc/main.cf", MAIN_CF.format(**names) + SETTINGS[self._withhold])
         self._write("etc/master.cf", MASTER_CF.format(**names))
-        self._write("aliases", "postmaster: root\n")
+        self._write("aliases", "postmaster: root\n" + self._list_alias())
         self._run(need("postalias"), "-c", self._config, f"hash:{self._folder}/aliases")
+
+    def _list_alias(self) -> str:
+        return "" if self._crowd is None else f"{LIST}: :include:{self._crowd.members}\n"
 
     def _write(self, name: str, text: str) -> None:
         with open(f"{self._folder}/{name}", "w", encoding="ascii") as file:
@@ -163,7 +172,8 @@ class Postfix:
         """Start it and wait for its greeting. Raises: BenchError."""
         self.configure()
         try:
-            self._run(need("postfix"), "-c", self._config, "start")
+            command = (need("postfix"), "-c", self._config, "start")
+            self._run(*(command if self._crowd is None else self._crowd.command(*command)))
         finally:
             # Known even where the start command was cut off, so that stop() finds it.
             wait_until(self._read_pid, seconds_max=2.0, poll_s=0.05)

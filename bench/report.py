@@ -24,6 +24,7 @@ BUSY_CORES: Final = 0.8
 """More CPU for others than this, and strangers ran: the kernel's own threads need about half."""
 SUITE_MB_TARGET: Final = 200
 IDLE_MB_TARGET: Final = 150
+USERS_SHARE_TARGET: Final = 0.5
 SENDMAIL_MS_TARGET: Final = 60
 
 
@@ -45,7 +46,7 @@ class Row:
         """The ratio to reach."""
         if self.variant.size_bytes != TARGET_BYTES:
             return None
-        return RATIO_TARGETS[self.variant.kind, self.variant.is_kept]
+        return RATIO_TARGETS.get((self.variant.kind, self.variant.is_kept))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,19 @@ def memory_single(ours: Memory, postfix: Memory | None) -> Single:
 
     title = "idle memory of the whole suite"
     return Single(title, shown(ours), shown(postfix), f"under {SUITE_MB_TARGET} MB")
+
+
+def share_single(many: Sequence[Sequence[Sample]], one: Sequence[Sequence[Sample]]) -> Single:
+    """Write which share of the rate to one user remains where a thousand get mail in turn."""
+
+    def shown(side: int) -> str:
+        if side >= len(many):
+            return NONE
+        shares = [a.rate / b.rate for a, b in zip(many[side], one[side], strict=True)]
+        return f"{number(median(shares), 2)} ({span(shares, 2)})"
+
+    title = "rate to 1,000 users, by the rate to one of them"
+    return Single(title, shown(0), shown(1), f"at least {USERS_SHARE_TARGET}")
 
 
 def idle_single(found: IdleConnections) -> Single:

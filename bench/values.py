@@ -22,6 +22,9 @@ class Kind(Enum):
     LOCAL = "local"
     RELAY = "relay"
     ACCEPT = "accept"
+    ONE_USER = "one of 1,000 users"
+    USERS = "1,000 users in turn"
+    LIST = "one message to a list of 10,000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Variant:
     @property
     def title(self) -> str:
         """The variant in words, for the tables."""
+        if self.kind is Kind.LIST:
+            return f"{self.kind.value}, {self.size_bytes // 1024} KB"
         connection = "kept" if self.is_kept else "one a message"
         return f"{self.kind.value}, {self.size_bytes // 1024} KB, {connection}"
 

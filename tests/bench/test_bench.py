@@ -1,5 +1,7 @@
 """The benchmark's pure parts: what it reads out of the kernel's and the tools' output, its sums."""
 
+import collections
+import dataclasses
 import importlib
 import os
 import sys
@@ -19,12 +21,15 @@ def part(name: str) -> ModuleType:
 
 
 counters = part("counters")
+crowd = part("crowd")
 extras = part("extras")
 load = part("load")
 machine = part("machine")
 plan = part("plan")
 report = part("report")
 values = part("values")
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can make homes of others")
 
 DISKSTATS = (
     " 254       0 vda 91864 28980 3644722 55745 7758 21624 612216 5455 0 21988 61779 3989 73 89280"
@@ -92,6 +97,37 @@ def test_smtp_source_keeps_connections_only_when_told(
     assert command[-1] == "127.0.0.1:1"
 
 
+def test_smtp_source_numbers_recipients_only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "need", lambda name: name)
+    one = load.Load(port=1, recipient="a@b", count=7, size_bytes=9, is_kept=True, is_numbered=True)
+    assert "-N" in one.command()
+    assert "-N" not in dataclasses.replace(one, is_numbered=False).command()
+
+
+def test_the_list_has_ten_thousand_members_and_each_user_ten_of_them() -> None:
+    members = crowd.list_members()
+    assert len(set(members)) == len(members) == 10_000
+    assert members[:2] == ["1user-0@bench.example", "2user-0@bench.example"]
+    assert collections.Counter(one.split("-")[0] for one in members)["1000user"] == 10
+
+
+@needs_root
+def test_root_the_crowd_has_homes_of_its_own_and_nothing_else_changes(tmp_path: Path) -> None:
+    before = Path("/etc/passwd").read_text()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crowd, "USERS", 3)
+        patch.setattr(crowd, "LIST_MEMBERS", 6)
+        made = crowd.make_crowd(part("ground").Ground(str(tmp_path)))
+        assert made.count() == 0
+        Path(made.new_folders[2], "m").write_text("x")
+        assert made.count() == 1
+        assert made.last_arrival() == os.stat(made.new_folders[2]).st_mtime
+        assert Path(made.members).read_text().count("\n") == 6
+    assert os.stat(made.new_folders[1]).st_uid == crowd.FIRST_UID + 2
+    assert Path(made.passwd).read_text().startswith(before)
+    assert Path("/etc/passwd").read_text() == before
+
+
 def test_strace_counts_are_read_in_either_order_of_columns() -> None:
     text = "syscall            calls\n---- ---\nfsync   12\nsyncfs   3\n---- ---\ntotal  15\n"
     assert extras.parse_strace_counts(text) == {"fsync": 12, "syncfs": 3}
@@ -116,6 +152,11 @@ def test_the_cpu_model_is_read() -> None:
 @pytest.mark.parametrize(("rate", "count"), [(3.0, 100), (1000.0, 3500), (1e9, 40_000)])
 def test_the_number_of_messages_follows_the_rate_within_bounds(rate: float, count: int) -> None:
     assert plan.count_for(rate, 3.5) == count
+
+
+def test_users_in_turn_get_whole_rounds() -> None:
+    assert plan.count_for(800.0, 3.0, crowd.USERS) == 2000
+    assert plan.count_for(1.0, 3.0, crowd.USERS) == 1000
 
 
 def sample(rate: float, *, flushes: int | None = 50) -> Any:
@@ -153,6 +194,17 @@ def test_ours_alone_leaves_dashes() -> None:
     assert lines[0] == (
         "local, 4 KB, kept", "100", "-", "-", "-", "4", "-", "100 to 100", "-"
     )  # fmt: skip
+
+
+def test_share_of_the_rate_to_one_user_is_taken_in_each_round() -> None:
+    one, many = [[sample(100), sample(400)]], [[sample(80), sample(200)]]
+    single = report.share_single(many, one)
+    assert (single.ours, single.postfix) == ("0.65 (0.50 to 0.80)", "-")
+
+
+def test_a_list_is_named_without_connections() -> None:
+    title = row([1], [1], kind=values.Kind.LIST).variant.title
+    assert title == "one message to a list of 10,000, 4 KB"
 
 
 def test_costs_are_by_message() -> None:
