@@ -1,11 +1,13 @@
 """Who may relay, and which recipients are taken."""
 
 import ipaddress
+from pathlib import Path
 
 import pytest
 
+from qmail.core.cdb import CdbFile, write_cdb
 from qmail.core.controls import ControlError
-from qmail.core.relay import Recipients, Refusal, RelayClients
+from qmail.core.relay import Recipients, Refusal, RelayClients, more_hosts_of
 from qmail.core.smtp_policy import SmtpPolicy, read_policy
 from qmail.mail import ADDRESS_BYTES_MAX
 from qmail.protocol.smtp_server import MailFrom, RcptTo
@@ -167,3 +169,58 @@ def test_control_files_3_a_timeout_of_0_becomes_1() -> None:
 def test_a_bad_line_names_file_and_line() -> None:
     with pytest.raises(ControlError, match="control/relayclients:2: "):
         policy({"relayclients": b"10.0.0.0/8\n10.0.0.300\n"})
+
+
+# --- morercpthosts.cdb (spec/control-files.md 4.4) ------------------------------------------------
+
+
+def more_hosts(tmp_path: Path, *domains: bytes) -> CdbFile:
+    (tmp_path / "control").mkdir(exist_ok=True)
+    path = str(tmp_path / "control/morercpthosts.cdb")
+    write_cdb(path, f"{path}.tmp", [(domain, b"") for domain in domains])
+    return more_hosts_of(str(tmp_path))
+
+
+def with_more(more: CdbFile, files: dict[str, bytes]) -> SmtpPolicy:
+    return read_policy({"me": b"mx.example\n", **files}.get, {}, own_addresses, more)
+
+
+def code(rules: SmtpPolicy, recipient: bytes) -> int:
+    return rules.judge(RcptTo(recipient), None)[0].code
+
+
+def test_control_files_4_4_the_cdb_is_asked_after_rcpthosts_for_the_same_keys(
+    tmp_path: Path,
+) -> None:
+    more = more_hosts(tmp_path, b"more.example", b".deep.example", b"")
+    rules = with_more(more, {"rcpthosts": b"a.example\n"})
+    for taken in (b"x@a.example", b"x@More.EXAMPLE", b"x@y.z.deep.example"):
+        assert code(rules, taken) == 250
+    for refused in (b"x@deep.example", b"x@y.more.example", b"x@other.example", b"x@"):
+        assert code(rules, refused) == 553
+
+
+def test_control_files_4_4_the_cdb_counts_only_where_rcpthosts_is_there(tmp_path: Path) -> None:
+    more = more_hosts(tmp_path, b"more.example")
+    assert code(with_more(more, {}), b"x@more.example") == 553
+    assert code(with_more(more, {"rcpthosts": b""}), b"x@more.example") == 250
+
+
+def test_control_files_4_4_a_cdb_that_can_not_be_read_is_421(tmp_path: Path) -> None:
+    more = more_hosts(tmp_path, b"more.example")
+    rules = with_more(more, {"rcpthosts": b"a.example\n"})
+    (tmp_path / "control/morercpthosts.cdb").write_bytes(b"short")
+    assert code(rules, b"x@more.example") == 421
+    assert code(rules, b"x@a.example") == 250
+    assert rules.judge(RcptTo(b"x@more.example"), b"")[0].code == 250
+
+
+def test_a_new_cdb_is_seen_at_the_next_recipient(tmp_path: Path) -> None:
+    rules = with_more(more_hosts_of(str(tmp_path)), {"rcpthosts": b"a.example\n"})
+    assert code(rules, b"x@more.example") == 553
+    more_hosts(tmp_path, b"more.example")
+    assert code(rules, b"x@more.example") == 250
+    more_hosts(tmp_path, b"less.example")
+    assert code(rules, b"x@more.example") == 553
+    (tmp_path / "control/morercpthosts.cdb").unlink()
+    assert code(rules, b"x@less.example") == 553

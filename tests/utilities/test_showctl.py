@@ -1,13 +1,13 @@
 """qmail-showctl tells every setting (spec/programs.md 4)."""
 
-import dataclasses
 import os
 from pathlib import Path
 
 import pytest
 
+from qmail.core.controls import settings
 from qmail.core.settings import PROGRAM_CONTROLS
-from qmail.utilities import showctl
+from qmail.utilities import newmrh, showctl
 
 
 def blocks(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
@@ -21,8 +21,8 @@ def test_every_setting_of_every_program_has_a_block_in_order(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     owners = PROGRAM_CONTROLS.values()
-    names = sorted({field.name for owner in owners for field in dataclasses.fields(owner)})
-    assert list(blocks(capsys))[1:] == names
+    names = sorted({setting.name for owner in owners for setting in settings(owner)})
+    assert list(blocks(capsys))[1:] == [*names, "morercpthosts"]
 
 
 def test_a_file_shows_its_value_and_a_missing_one_its_default(
@@ -113,3 +113,41 @@ def test_the_split_of_a_queue_that_is_closed_is_what_the_control_file_says(
     assert "subdirectory split: 23." in blocks(capsys)["qmail home"]
     (home / "control/split").write_text("many\n")
     assert "subdirectory split: Oops! control/split:1: " in blocks(capsys)["qmail home"]
+
+
+def test_what_the_original_was_compiled_with_comes_from_the_control_files(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "control/break").write_text("+\n")
+    (home / "control/patrn").write_text("022\n")
+    found = blocks(capsys)
+    assert "user-ext delimiter: +.\npaternalism (in decimal): 18.\n" in next(iter(found.values()))
+    assert found["break"].endswith("It is +.")
+    assert found["patrn"].endswith("It is 022.")
+
+
+def test_a_bad_break_or_patrn_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "control/patrn").write_text("write\n")
+    found = blocks(capsys)
+    assert "paternalism: Oops! control/patrn:1: " in next(iter(found.values()))
+    assert found["patrn"].startswith("patrn: Oops! control/patrn:1: ")
+
+
+def test_programs_4_morercpthosts_cdb_is_there_and_newer_or_not(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def last() -> str:
+        return blocks(capsys)["morercpthosts"].split("\n")[-1]
+
+    source = home / "control/morercpthosts"
+    assert last().endswith("There is none.")
+    source.write_text("b.example\n")
+    assert last() == "Oops! morercpthosts.cdb is missing: run qmail-newmrh."
+    assert newmrh.main([]) == 0
+    assert last() == "morercpthosts.cdb is there and up to date."
+    assert "Entry: b.example." in blocks(capsys)["morercpthosts"]
+    os.utime(source, (2**31, 2**31))
+    assert last() == "Oops! morercpthosts.cdb is older than morercpthosts: run qmail-newmrh."
+    source.unlink()
+    assert "its source is gone" in last()
+    assert "unknown" not in blocks(capsys)

@@ -39,6 +39,7 @@ __all__ = [
     "load",
     "load_one",
     "parse_colon_map",
+    "parse_domain",
     "parse_domains",
     "parse_host",
     "parse_integer",
@@ -66,12 +67,16 @@ class Setting:
     parse: Parse
     default: Any
     kind: str
+    field: str
 
 
 def control(
     parse: Parse, default: Any = None, *, doc: str, unit: str = "", kind: str = "line"
 ) -> Any:
-    """Declare a dataclass field that is read from the control file of the field's name."""
+    """Declare a dataclass field that is read from the control file of the field's name.
+
+    A `_` at its end is no part of that name: Python keeps some words for itself.
+    """
     metadata = {"parse": parse, "doc": doc, "unit": unit, "default": default, "kind": kind}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
@@ -82,12 +87,13 @@ def settings(owner: type[Any]) -> list[Setting]:
     """List the control files that the dataclass `owner` is made from."""
     return [
         Setting(
-            field.name,
+            field.name.removesuffix("_"),
             field.metadata["doc"],
             field.metadata["unit"],
             field.metadata["parse"],
             field.metadata["default"],
             field.metadata["kind"],
+            field.name,
         )
         for field in dataclasses.fields(owner)
     ]
@@ -101,10 +107,8 @@ def load(owner: type[Controls], read_file: ReadFile) -> Controls:
 
     Raises: ControlError: a bad line. OSError: a file is there and can't be read.
     """
-    values: dict[str, Any] = {}
-    for setting in settings(owner):
-        values[setting.name] = load_one(setting, read_file)
-    return owner(**values)
+    found = {setting.field: load_one(setting, read_file) for setting in settings(owner)}
+    return owner(**found)
 
 
 def load_one(setting: Setting, read_file: ReadFile) -> Any:
@@ -141,10 +145,14 @@ def entries(lines: list[Line]) -> list[Line]:
 
 def parse_domains(name: str, lines: list[Line]) -> frozenset[bytes]:
     """A list of domains, lowercased."""
-    for line in entries(lines):
-        if any(byte <= 32 or byte in b"@:\x7f" for byte in line.text):
-            raise ControlError(name, line.number, f"{shown(line.text)} is not a domain")
-    return frozenset(line.text.lower() for line in entries(lines))
+    return frozenset(parse_domain(name, line) for line in entries(lines))
+
+
+def parse_domain(name: str, line: Line) -> bytes:
+    """One entry of a list of domains, lowercased."""
+    if any(byte <= 32 or byte in b"@:\x7f" for byte in line.text):
+        raise ControlError(name, line.number, f"{shown(line.text)} is not a domain")
+    return line.text.lower()
 
 
 def parse_colon_map(name: str, lines: list[Line]) -> dict[bytes, bytes]:

@@ -14,7 +14,7 @@ from qmail.core.delivery import LOOP
 from qmail.core.delivery_plan import Plan, disk_trouble, find_plan, open_home
 from qmail.core.dotqmail import Maildir
 from qmail.core.fs import RealFs
-from qmail.core.home_files import HomeFiles, StoppedError, reason_of
+from qmail.core.home_files import PATRN, HomeFiles, StoppedError, reason_of
 from qmail.core.local_environment import delivered_to, return_path
 from qmail.core.maildir import (
     Copy,
@@ -43,11 +43,11 @@ Reports = list[tuple[int, bytes]]
 
 
 @contextlib.contextmanager
-def _files_of(home: bytes) -> Iterator[HomeFiles]:
+def _files_of(home: bytes, patrn: int) -> Iterator[HomeFiles]:
     """Open the files of a home for a moment. Raises: StoppedError: it may not get mail now."""
-    folder = open_home(home)
+    folder = open_home(home, patrn=patrn)
     try:
-        yield HomeFiles(folder)
+        yield HomeFiles(folder, patrn)
     finally:
         os.close(folder)
 
@@ -124,8 +124,9 @@ _Answer = _Route | _Refusal | None
 class QuickDelivery:
     """Takes tasks, writes their maildir files, and reports when they are on disk."""
 
-    def __init__(self, default_delivery: bytes) -> None:
+    def __init__(self, default_delivery: bytes, patrn: int = PATRN) -> None:
         self._default_delivery = default_delivery
+        self._patrn = patrn
         self._names = NameMaker.of_this_process()
         self._folders = Folders()
         self._commit = GroupCommit()
@@ -181,7 +182,7 @@ class QuickDelivery:
         trace = b""
         try:
             target = self._target(packed)
-            with _files_of(target.home) as files:
+            with _files_of(target.home, self._patrn) as files:
                 trace = delivered_to(target)
                 plan = find_plan(files, target, self._default_delivery)
             return self._route(plan, target, trace)
@@ -207,7 +208,7 @@ class QuickDelivery:
         """Report whether any file governs the target: K, D (no such mailbox) or Z (no telling)."""
         try:
             target = Target.unpack(packed)
-            with _files_of(target.home) as files:
+            with _files_of(target.home, self._patrn) as files:
                 find_plan(files, target, self._default_delivery)
         except StoppedError as stopped:
             return local_report(stopped.code, stopped.text)

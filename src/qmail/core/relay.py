@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Final
 
+from qmail.core.cdb import CdbError, CdbFile
 from qmail.core.controls import domain_keys
 from qmail.core.settings import Network
 from qmail.mail import ADDRESS_BYTES_MAX
@@ -16,6 +17,8 @@ from qmail.mail import ADDRESS_BYTES_MAX
 CLIENTS_KEPT_MAX: Final = 4096
 """So many clients' verdicts are remembered."""
 POSTMASTER: Final = b"postmaster"
+MORE_HOSTS: Final = "morercpthosts"
+"""The control file with more domains; what counts is the cdb that qmail-newmrh makes of it."""
 
 OwnAddresses = Callable[[], frozenset[str]]
 """Returns the IP addresses of this host."""
@@ -27,6 +30,8 @@ class Refusal(Enum):
     EMPTY = auto()
     NO_DOMAIN = auto()
     NOT_OURS = auto()
+    NO_TELLING = auto()
+    """control/morercpthosts.cdb can't be read."""
     TOO_LONG = auto()
 
 
@@ -58,13 +63,26 @@ class RelayClients:
         return any(address in network for network in self._networks)
 
 
+def more_hosts_of(home: str) -> CdbFile:
+    """Return the domains of control/morercpthosts.cdb, there or not."""
+    return CdbFile(f"{home}/control/{MORE_HOSTS}.cdb")
+
+
 class Recipients:
-    """Judges recipients by control/rcpthosts, and rewrites [address] to control/localiphost."""
+    """Judges recipients by control/rcpthosts, and rewrites [address] to control/localiphost.
+
+    `more_hosts` is asked after rcpthosts. Source: spec/control-files.md 4.4.
+    """
 
     def __init__(
-        self, rcpthosts: frozenset[bytes], localiphost: bytes | None, own_addresses: OwnAddresses
+        self,
+        rcpthosts: frozenset[bytes],
+        localiphost: bytes | None,
+        own_addresses: OwnAddresses,
+        more_hosts: CdbFile | None = None,
     ) -> None:
         self._rcpthosts = rcpthosts
+        self._more_hosts = more_hosts
         self._localiphost = localiphost
         self._own_addresses = own_addresses
 
@@ -103,13 +121,24 @@ class Recipients:
         elif not at:
             if address.lower() != POSTMASTER:
                 return Refusal.NO_DOMAIN
-        elif not self.is_ours(domain):
-            return Refusal.NOT_OURS
+        else:
+            try:
+                if not self.is_ours(domain):
+                    return Refusal.NOT_OURS
+            except (OSError, CdbError):
+                return Refusal.NO_TELLING
         return address if len(address) <= ADDRESS_BYTES_MAX else Refusal.TOO_LONG
 
     def is_ours(self, domain: bytes) -> bool:
-        """Say whether rcpthosts has `domain`, or a suffix of it that starts with a dot."""
+        """Say whether rcpthosts has `domain`, or a suffix of it that starts with a dot.
+
+        Else morercpthosts.cdb is asked for the same. Raises: OSError, CdbError: it can't be read.
+        """
         hosts = self._rcpthosts
         if domain in hosts:
             return True
-        return any(key in hosts for key in domain_keys(domain.lower()))
+        keys = domain_keys(domain.lower())
+        if any(key in hosts for key in keys):
+            return True
+        more = self._more_hosts.now() if self._more_hosts is not None else None
+        return more is not None and any(more.get(key) is not None for key in keys if key)

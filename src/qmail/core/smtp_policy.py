@@ -6,6 +6,7 @@ The resident and the classic server use the same object; a re-read of the contro
 from collections.abc import Mapping
 from typing import Final
 
+from qmail.core.cdb import CdbFile
 from qmail.core.controls import ControlError, ReadFile, load
 from qmail.core.relay import OwnAddresses, Recipients, Refusal, RelayClients
 from qmail.core.settings import SmtpdControls, Verify
@@ -20,6 +21,7 @@ REFUSALS: Final[Mapping[Refusal, Reply]] = {
     Refusal.EMPTY: replies.RECIPIENT_EMPTY,
     Refusal.NO_DOMAIN: replies.NO_DOMAIN,
     Refusal.NOT_OURS: replies.NOT_RELAYING,
+    Refusal.NO_TELLING: replies.NOT_SET_UP,
     Refusal.TOO_LONG: replies.RECIPIENT_TOO_LONG,
 }
 assert REFUSALS.keys() == set(Refusal)
@@ -29,7 +31,11 @@ class SmtpPolicy:
     """The rules of one server."""
 
     def __init__(
-        self, controls: SmtpdControls, environ: Mapping[str, str], own_addresses: OwnAddresses
+        self,
+        controls: SmtpdControls,
+        environ: Mapping[str, str],
+        own_addresses: OwnAddresses,
+        more_hosts: CdbFile | None = None,
     ) -> None:
         greeting = controls.smtpgreeting
         if greeting is None:
@@ -42,7 +48,9 @@ class SmtpPolicy:
         self._verify = controls.verifyrcpt
         self.verifies = controls.verifyrcpt is not Verify.OFF
         """Whether a recipient that `judge` takes is to be verified."""
-        self._recipients = Recipients(controls.rcpthosts, controls.localiphost, own_addresses)
+        self._recipients = Recipients(
+            controls.rcpthosts, controls.localiphost, own_addresses, more_hosts
+        )
 
     def judge(self, event: MailFrom | RcptTo, relay_suffix: bytes | None) -> tuple[Reply, bytes]:
         """Return the answer to MAIL or RCPT, and the address that goes with it."""
@@ -77,10 +85,17 @@ def _databytes(control: int, override: str | None) -> int:
 
 
 def read_policy(
-    read_file: ReadFile, environ: Mapping[str, str], own_addresses: OwnAddresses
+    read_file: ReadFile,
+    environ: Mapping[str, str],
+    own_addresses: OwnAddresses,
+    more_hosts: CdbFile | None = None,
 ) -> SmtpPolicy:
     """Read the control files and make the rules.
 
+    `more_hosts`: control/morercpthosts.cdb, which counts only beside a rcpthosts.
     Raises: ControlError: a bad line, or no name to greet with. OSError: a file can't be read.
     """
-    return SmtpPolicy(load(SmtpdControls, read_file), environ, own_addresses)
+    controls = load(SmtpdControls, read_file)
+    if more_hosts is not None and read_file("rcpthosts") is None:
+        more_hosts = None
+    return SmtpPolicy(controls, environ, own_addresses, more_hosts)

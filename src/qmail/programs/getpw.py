@@ -7,10 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 
+from qmail.core.controls import ControlError, control_reader, load
+from qmail.core.settings import LocalControls
 from qmail.core.users import answer_for, sole_owner
 from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
 from qmail.edge.passwd import Machine
 from qmail.protocol.exits import Exit
+from qmail.protocol.local_door import Answer
 from qmail.protocol.local_exits import LocalExit
 
 
@@ -19,25 +22,35 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) != 1:
         print("qmail-getpw: usage: qmail-getpw local", file=sys.stderr)
         return Exit.PERMANENT
-    local = os.fsencode(argv[0])
-    home = home_folder()
-    own_alias = os.fsencode(f"{home}/alias")
     try:
-        accounts = accounts_of(home)
-    except MissingAccountError as missing:
-        print(f"qmail-getpw: fatal: {missing}", file=sys.stderr)
+        answer = find(os.fsencode(argv[0]), home_folder())
+    except (ControlError, MissingAccountError, OSError) as trouble:
+        print(f"qmail-getpw: fatal: {trouble}", file=sys.stderr)
         return LocalExit.SYSTEM
-    except OSError:
-        # Without a home to serve, the rules for separate accounts still have an answer.
-        accounts = None
-    if accounts is not None and not accounts.separate:
-        owner = sole_owner(local, accounts["alias"].uid, accounts["alias"].gid, own_alias)
-    else:
-        alias_home = own_alias if os.path.isdir(own_alias) else b""
-        answer = answer_for(local, Machine(), alias_home)
-        if answer.owner is None:
-            return answer.code
-        owner = answer.owner
-    sys.stdout.buffer.write(owner.pack())
+    if answer.owner is None:
+        return answer.code
+    sys.stdout.buffer.write(answer.owner.pack())
     sys.stdout.buffer.flush()
     return Exit.OK
+
+
+def find(local: bytes, home: str) -> Answer:
+    """Return who controls `local` by the rules; users/cdb is not asked.
+
+    Raises: MissingAccountError, ControlError, OSError: there is no saying by which rules.
+    """
+    alias_home = os.fsencode(f"{home}/alias")
+    sole = sole_account(home)
+    if sole is not None:
+        return Answer(local, 0, sole_owner(local, *sole, alias_home))
+    break_ = load(LocalControls, control_reader(home)).break_
+    return answer_for(local, Machine(), alias_home if os.path.isdir(alias_home) else b"", break_)
+
+
+def sole_account(home: str) -> tuple[int, int] | None:
+    """Return user and group of the one account that runs `home`; None where they are separate."""
+    try:
+        return accounts_of(home).sole
+    except OSError:
+        # Without a home to serve, the rules for separate accounts still have an answer.
+        return None

@@ -11,11 +11,13 @@ import sys
 import time
 from collections.abc import Sequence
 
+from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.delivery import Delivery, deliver_one, show_plan
 from qmail.core.delivery_plan import enter_home, is_sticky
-from qmail.core.home_files import HomeFiles, StoppedError
+from qmail.core.home_files import HomeFiles, StoppedError, put_off
 from qmail.core.mbox import LOCK_S_MAX
 from qmail.core.message_source import FileSource
+from qmail.core.settings import LocalControls
 from qmail.edge.home import home_folder
 from qmail.edge.local_hands import LocalHands
 from qmail.protocol.exits import Exit
@@ -46,7 +48,8 @@ def main(argv: Sequence[str]) -> int:
     user, home, local, dash, ext, domain, sender, default = map(os.fsencode, words)
     hands = LocalHands(home_folder(), os.environ, LOCK_S_MAX)
     try:
-        folder = enter_home(home, sticky_is_fine=is_dry)
+        patrn = read_patrn(home_folder())
+        folder = enter_home(home, patrn=patrn, sticky_is_fine=is_dry)
     except StoppedError as stopped:
         hands.say(stopped.text)
         return stopped.code
@@ -55,10 +58,18 @@ def main(argv: Sequence[str]) -> int:
     delivery = Delivery(
         target=Target(user, home, local, dash, ext, domain),
         sender=sender,
-        files=HomeFiles(folder),
+        files=HomeFiles(folder, patrn),
         source=FileSource(0),
         default_delivery=default,
         now_s=int(time.time()),
         inherited=os.environb,
     )
     return show_plan(delivery, hands.say) if is_dry else deliver_one(delivery, hands)
+
+
+def read_patrn(home: str) -> int:
+    """Return what control/patrn forbids. Raises: StoppedError: there is no reading it."""
+    try:
+        return load(LocalControls, control_reader(home)).patrn
+    except (ControlError, OSError) as trouble:
+        raise put_off(str(trouble).encode() + b" (#4.3.0)\n") from None

@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.delivery import Delivery, deliver_one
 from qmail.core.delivery_plan import enter_home
 from qmail.core.home_files import HomeFiles, StoppedError
@@ -28,6 +29,7 @@ from qmail.core.mbox import LOCK_S_MAX
 from qmail.core.message_source import FileSource
 from qmail.core.owners import Owners
 from qmail.core.quick_delivery import QuickDelivery
+from qmail.core.settings import LocalControls
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.edge.local_hands import LocalHands
 from qmail.edge.log import complain
@@ -77,12 +79,14 @@ class LocalWork:
         self._home = home
         self._limits = limits
         self._default_delivery = default_delivery
-        self.find = Owners(home, Machine(), accounts.sole).find
+        controls = load(LocalControls, control_reader(home))
+        self._patrn = controls.patrn
+        self.find = Owners(home, Machine(), accounts.sole, controls.break_).find
         """Looks a local part up: the helper's work."""
 
     def reside(self, sock: socket.socket) -> int:
         """Deliver until the channel closes: the life of a resident qmail-local."""
-        quick = QuickDelivery(self._default_delivery)
+        quick = QuickDelivery(self._default_delivery, self._patrn)
         code = TaskServer(sock, quick, self.deliver).run()
         quick.tidy(time.time())
         return code
@@ -94,14 +98,14 @@ class LocalWork:
         hands = LocalHands(self._home, os.environ, LOCK_S_MAX)
         target = Target.unpack(task.target)
         try:
-            folder = enter_home(target.home)
+            folder = enter_home(target.home, patrn=self._patrn)
         except StoppedError as stopped:
             hands.say(stopped.text)
             return stopped.code
         delivery = Delivery(
             target=target,
             sender=task.sender,
-            files=HomeFiles(folder),
+            files=HomeFiles(folder, self._patrn),
             source=FileSource(0),
             default_delivery=self._default_delivery,
             now_s=int(time.time()),
@@ -358,7 +362,7 @@ def main(argv: Sequence[str]) -> int:
         accounts = accounts_of(home)
         work = LocalWork(home, accounts, os.fsencode(argv[0]), limits)
         service = Lspawn(home, accounts, work)
-    except (MissingAccountError, OSError) as trouble:
+    except (ControlError, MissingAccountError, OSError) as trouble:
         complain(NAME, f"fatal: {trouble}")
         return Exit.TEMPORARY
     # The children are copies of this process: what is here now stays shared with them.

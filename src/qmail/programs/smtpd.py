@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from qmail.core.controls import ControlError, control_reader
+from qmail.core.relay import more_hosts_of
 from qmail.core.smtp_policy import SmtpPolicy, read_policy
 from qmail.edge.home import home_folder
 from qmail.edge.log import complain
@@ -55,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     policy: SmtpPolicy | None = None
     try:
         os.chdir(home)
-        policy = read_policy(control_reader(home), os.environ, own_addresses)
+        policy = read_policy(control_reader(home), os.environ, own_addresses, more_hosts_of(home))
     except ControlError as bad:
         complain(NAME, f"fatal: {bad}")
     except OSError as trouble:

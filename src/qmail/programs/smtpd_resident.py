@@ -13,7 +13,7 @@ from typing import Any, Final
 from qmail.core.controls import ControlError, control_reader
 from qmail.core.dates import mail_date
 from qmail.core.guessing import Guesses
-from qmail.core.relay import OwnAddresses
+from qmail.core.relay import OwnAddresses, more_hosts_of
 from qmail.core.smtp_policy import SmtpPolicy, read_policy
 from qmail.edge.accounts import MissingAccountError, accounts_of
 from qmail.edge.log import Log, complain
@@ -92,7 +92,10 @@ class Resident:
         """Read the control files again; with a bad one, go on with the old settings."""
         try:
             self._server.policy = read_policy(
-                control_reader(self._home), os.environ, self._own_addresses
+                control_reader(self._home),
+                os.environ,
+                self._own_addresses,
+                more_hosts_of(self._home),
             )
         except (ControlError, OSError) as trouble:
             complain(NAME, f"{trouble}: going on with the old settings")

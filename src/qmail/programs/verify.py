@@ -19,7 +19,7 @@ from typing import Final
 from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.owners import Owners
 from qmail.core.routing import Routes, routes_from
-from qmail.core.settings import SendControls
+from qmail.core.settings import LocalControls, SendControls
 from qmail.core.verification import by_owner, by_route
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.edge.caller import CALL_AGAIN_S, Caller, Line
@@ -51,7 +51,8 @@ class Verify:
         self._routes = routes
         self._station = Station()
         account = accounts["qmailp"]
-        self._find = Owners(home, Machine(), accounts.sole).find
+        controls = load(LocalControls, control_reader(home))
+        self._find = Owners(home, Machine(), accounts.sole, controls.break_).find
         self._lookup = Lookup(
             self._station, (account.uid, account.gid), self._find, self._on_answer
         )

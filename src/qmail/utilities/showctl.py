@@ -6,7 +6,7 @@ Everything is made from the fields of core.settings. Source: spec/programs.md 4.
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from qmail.core.controls import (
     ME,
@@ -14,18 +14,26 @@ from qmail.core.controls import (
     ReadFile,
     Setting,
     control_reader,
+    load,
     load_one,
+    parse_domains,
     settings,
 )
+from qmail.core.freshness import Freshness, freshness
 from qmail.core.fs import RealFs
-from qmail.core.home_files import PATRN
 from qmail.core.places import read_split
 from qmail.core.queue_layout import find_layout
-from qmail.core.settings import PROGRAM_CONTROLS, Listener, Route
+from qmail.core.relay import MORE_HOSTS
+from qmail.core.settings import PROGRAM_CONTROLS, Listener, LocalControls, Route
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.protocol.exits import Exit
 
-DELIMITER = "-"
+MORE_HOSTS_NOTES: Final = {
+    Freshness.FRESH: f"{MORE_HOSTS}.cdb is there and up to date.",
+    Freshness.STALE: f"Oops! {MORE_HOSTS}.cdb is older than {MORE_HOSTS}: run qmail-newmrh.",
+    Freshness.MISSING: f"Oops! {MORE_HOSTS}.cdb is missing: run qmail-newmrh.",
+    Freshness.ALONE: f"{MORE_HOSTS}.cdb is there and counts, its source is gone.",
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,8 +56,11 @@ def main(argv: Sequence[str]) -> int:
         print()
         for line in block(known[name], read_file):
             print(line)
+    print()
+    for line in more_hosts_block(home):
+        print(line)
     for name in names:
-        if name not in known and name != "split":
+        if name not in known and name not in ("split", MORE_HOSTS, f"{MORE_HOSTS}.cdb"):
             print(f"\n{name}: unknown; no program here reads this file.")
     return Exit.OK
 
@@ -68,14 +79,24 @@ def heading(home: str) -> Iterator[str]:
     """
     accounts = accounts_of(home)
     yield f"qmail home: {home}."
-    yield f"user-ext delimiter: {DELIMITER}."
-    yield f"paternalism (in decimal): {PATRN}."
+    yield from local_lines(control_reader(home))
     yield "spawn limit: none but concurrencylocal and concurrencyremote."
     yield f"subdirectory split: {split_of(home)}."
     yield f"user ids: {', '.join(map(str, user_ids(accounts)))}."
     yield f"group ids: {accounts['alias'].gid}, {accounts['qmailq'].gid}."
     if not accounts.separate:
         yield "Every program runs under one account; all local mail goes to alias."
+
+
+def local_lines(read_file: ReadFile) -> Iterator[str]:
+    """Yield what the original was compiled with. Raises: OSError: a file can't be read."""
+    try:
+        controls = load(LocalControls, read_file)
+    except ControlError as wrong:
+        yield f"user-ext delimiter and paternalism: Oops! {wrong}."
+        return
+    yield f"user-ext delimiter: {controls.break_.decode()}."
+    yield f"paternalism (in decimal): {int(controls.patrn)}."
 
 
 def split_of(home: str) -> str:
@@ -122,6 +143,27 @@ def block(setting: Setting, read_file: ReadFile) -> Iterator[str]:
     value = f"It is {values[0]}{unit}." if values else "It is not set."
     origin = f" This is control/{ME}." if is_default and setting.default is ME and values else ""
     yield f"{start} {setting.doc} {value}{origin}"
+
+
+def more_hosts_block(home: str) -> Iterator[str]:
+    """Yield the lines of morercpthosts, and whether what counts of it is up to date."""
+    path = f"{home}/control/{MORE_HOSTS}"
+    setting = Setting(
+        name=MORE_HOSTS,
+        doc="More domains that mail is accepted for, where rcpthosts is there too.",
+        unit="",
+        parse=parse_domains,
+        default=frozenset(),
+        kind="list",
+        field=MORE_HOSTS,
+    )
+    yield from block(setting, control_reader(home))
+    try:
+        note = MORE_HOSTS_NOTES.get(freshness(f"{path}.cdb", path))
+    except OSError as trouble:
+        note = f"Oops! Trouble with {MORE_HOSTS}.cdb: {trouble.strerror}."
+    if note is not None:
+        yield note
 
 
 def shown(value: Any) -> Iterator[str]:
