@@ -22,6 +22,7 @@ from qmail.protocol.netstring import FrameError, FrameReader, pack
 ANSWER_S_MAX: Final = 60.0
 """A helper that is silent for so long while asked is killed; the mail is put off."""
 START_AGAIN_S: Final = 1.0
+"""A helper that died is followed by another after so long; questions wait for it."""
 THREADS: Final = 8
 
 Find = Callable[[bytes], Answer]
@@ -99,17 +100,26 @@ class Lookup:
         self._pid = 0
         self._started_at = -START_AGAIN_S
         self._asked: dict[bytes, float] = {}
+        self._unsent: list[bytes] = []
 
     def ask(self, local: bytes) -> None:
         """Ask who controls `local`; the answer comes to `on_answer`, None where the helper died."""
         if local in self._asked:
             return
-        door = self._door or self._start()
-        if door is None:
-            self._on_answer(local, None)
-            return
-        self._asked[local] = time.monotonic()
-        door.send(pack(local))
+        now = self._asked[local] = time.monotonic()
+        self._unsent.append(local)
+        self._send(now)
+
+    def _send(self, now: float) -> None:
+        """Pass on what was asked, to a new helper where there is none and one may be started."""
+        if self._door is None and now >= self._started_at + START_AGAIN_S:
+            self._door = self._start(now)
+            if self._door is None:
+                self._lose()
+        if self._door is not None:
+            for local in self._unsent:
+                self._door.send(pack(local))
+            self._unsent.clear()
 
     def flush(self) -> None:
         """Send what was asked in this turn."""
@@ -117,7 +127,10 @@ class Lookup:
             self._door.flush()
 
     def tick(self, now: float) -> None:
-        """Kill a helper that does not answer; `now` is monotonic."""
+        """Start a helper that questions wait for, kill one that is silent; `now` is monotonic."""
+        if self._unsent:
+            self._send(now)
+            self.flush()
         # Dictionaries keep their order: the first is the oldest.
         for asked_at in self._asked.values():
             if now > asked_at + ANSWER_S_MAX:
@@ -141,10 +154,7 @@ class Lookup:
         if self._door is not None:
             self._door.close()
 
-    def _start(self) -> Door | None:
-        now = time.monotonic()
-        if now < self._started_at + START_AGAIN_S:
-            return None
+    def _start(self, now: float) -> Door | None:
         self._started_at = now
         find = self._find
         try:
@@ -153,10 +163,9 @@ class Lookup:
             )
         except OSError:
             return None
-        self._door = Door(
+        return Door(
             self._station, sock, LOCAL_FRAME_MAX, on_frames=self._on_frames, on_close=self._on_close
         )
-        return self._door
 
     def _on_frames(self, _door: Door, payloads: list[bytes]) -> None:
         for payload in payloads:
@@ -167,6 +176,11 @@ class Lookup:
 
     def _on_close(self, _door: Door) -> None:
         self._door = None
+        self._lose()
+
+    def _lose(self) -> None:
+        """Answer everybody that there is no answer."""
+        self._unsent.clear()
         asked, self._asked = self._asked, {}
         for local in asked:
             self._on_answer(local, None)

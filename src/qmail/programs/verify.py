@@ -35,11 +35,15 @@ from qmail.protocol.verify_door import QUESTION_FRAME_MAX, Question
 NAME: Final = "qmail-verify"
 QUESTIONS_MAX: Final = 10000
 """So many questions are under way at a time; to more the answer is that there is no telling."""
+MAILBOX_S_MAX: Final = 5.0
+"""So long qmail-lspawn is waited for, as while it is started again; who asks us waits less long."""
 TICK_S: Final = 1.0
 NO_TELLING: Final = b"ZNo telling now whether there is such a mailbox. (#4.3.0)\n"
 
 Asker = tuple[Door, int]
 """Who asked, and the tag of the question."""
+Forwarded = tuple[Asker, bytes, float]
+"""Who asked, the routed address, and until when the answer is waited for."""
 
 
 class Verify:
@@ -69,8 +73,8 @@ class Verify:
         )
         self._askers_of: dict[bytes, list[tuple[Asker, bytes]]] = {}
         """By the local part whose owner is looked up: who asked, and the routed address."""
-        self._forwarded: dict[int, Asker] = {}
-        """By the tag of our question to qmail-lspawn."""
+        self._forwarded: dict[int, Forwarded] = {}
+        """By the tag of our question to qmail-lspawn; the oldest first."""
         self._count = 0
         self._last_tag = 0
         self._to_mailboxes: list[bytes] = []
@@ -95,13 +99,14 @@ class Verify:
             if now >= next_tick:
                 next_tick = now + TICK_S
                 self._lookup.tick(now)
+                self._give_up(now)
         self._lookup.close()
         return Exit.OK
 
     def _wait_s(self) -> float | None:
         if not self._mailboxes.is_up:
             return CALL_AGAIN_S
-        return TICK_S if self._lookup.is_waiting else None
+        return TICK_S if self._lookup.is_waiting or self._forwarded else None
 
     def _flush(self) -> None:
         self._lookup.flush()
@@ -168,27 +173,33 @@ class Verify:
                 self._answer(asker, report)
 
     def _forward(self, asker: Asker, address: bytes) -> None:
-        if not self._mailboxes.is_up:
-            self._answer(asker, NO_TELLING)
-            return
         self._last_tag += 1
-        self._forwarded[self._last_tag] = asker
-        self._to_mailboxes.append(Question(self._last_tag, address).pack())
+        until = time.monotonic() + MAILBOX_S_MAX
+        self._forwarded[self._last_tag] = (asker, address, until)
+        if self._mailboxes.is_up:
+            self._to_mailboxes.append(Question(self._last_tag, address).pack())
+
+    def _give_up(self, now: float) -> None:
+        for tag, (asker, _address, until) in list(self._forwarded.items()):
+            if now <= until:
+                return
+            del self._forwarded[tag]
+            self._answer(asker, NO_TELLING)
 
     def _on_reports(self, payloads: list[bytes]) -> None:
         for payload in payloads:
             report = Report.unpack(payload)
-            asker = self._forwarded.pop(report.delivery, None)
-            if asker is not None:
-                self._answer(asker, report.text)
+            forwarded = self._forwarded.pop(report.delivery, None)
+            if forwarded is not None:
+                self._answer(forwarded[0], report.text)
 
     def _on_mailbox_change(self, is_up: bool) -> None:
-        """Give up what qmail-lspawn was asked where it is gone."""
-        if not is_up:
-            self._to_mailboxes.clear()
-            forwarded, self._forwarded = self._forwarded, {}
-            for asker in forwarded.values():
-                self._answer(asker, NO_TELLING)
+        """Ask a new qmail-lspawn what the one before it did not answer."""
+        self._to_mailboxes.clear()
+        if is_up:
+            self._to_mailboxes += [
+                Question(tag, address).pack() for tag, (_, address, _) in self._forwarded.items()
+            ]
 
     def _answer(self, asker: Asker, report: bytes) -> None:
         self._count -= 1
@@ -216,8 +227,6 @@ def main(argv: Sequence[str]) -> int:
         print(f"{NAME}: usage: {NAME} (no arguments)", file=sys.stderr)
         return Exit.PERMANENT
     home = home_folder()
-    os.umask(0o077)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         accounts = accounts_of(home)
         routes = routes_from(load(SendControls, control_reader(home)))
