@@ -1,13 +1,15 @@
 """Virtual domains end to end: the real programs, and a stand-in for a package's program."""
 
+import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 from tests.fakes.homes import GID, UID, as_owner, open_folder, others_can_run_the_programs
-from tests.fakes.suite import Suite
+from tests.fakes.suite import WAIT_S, Suite
 
 VDELIVER: Final = Path(__file__).parents[1] / "fakes/vdeliver.sh"
 DOMAINS: Final = """\
@@ -16,6 +18,7 @@ shop.ex:shop
 www.wild.ex:
 info@one.ex:one
 two.ex:team-two
+vpop.ex:vpop.ex
 """
 
 
@@ -46,8 +49,23 @@ def suite() -> Iterator[Suite]:
         write(made, "one-info", "./Maildir/")
         write(made, "team-two-default", '|./vdeliver "$DEFAULT"')
         write(made, "team-default", "|exit 100")
+        assign(made)
         made.start().wait_for("status: local 0/")
         yield made
+
+
+def assign(suite: Suite) -> None:
+    """Give a whole domain to one folder and no account, as packages for mailboxes do."""
+    folder = suite.home / "alias/vpop"
+    with as_owner():
+        folder.mkdir()
+        (folder / "domains").symlink_to("../domains")
+        (folder / ".qmail-default").write_text('| ../vdeliver "$EXT"\n')
+        (folder / ".qmail-own:box").write_text("../Maildir/\n")
+        text = f"+vpop.ex-:vpop.ex:{UID}:{GID}:{folder}:-::\n.\n"
+        (suite.home / "users/assign").write_text(text)
+    environ = {"PATH": os.environ["PATH"], "QMAIL_HOME": str(suite.home)}
+    subprocess.run([suite.bin / "qmail-newu"], env=environ, check=True, timeout=WAIT_S)
 
 
 def write(suite: Suite, name: str, line: str) -> None:
@@ -74,6 +92,8 @@ def mail_in(folder: Path) -> list[bytes]:
         ("a-b@shop.ex", "shop.ex", "a-b", "shop-a-b@shop.ex"),
         ("x@a.b.wild.ex", "a.b.wild.ex", "x", "wild-x@a.b.wild.ex"),
         ("y@two.ex", "two.ex", "y", "team-two-y@two.ex"),
+        ("Joe.Doe@Vpop.ex", "vpop.ex", "joe.doe", "vpop.ex-Joe.Doe@Vpop.ex"),
+        ("a-b@vpop.ex", "vpop.ex", "a-b", "vpop.ex-a-b@vpop.ex"),
     ],
 )
 def test_delivery_1_a_virtual_domain_leads_to_the_program_of_its_default_file(
@@ -94,6 +114,7 @@ def test_delivery_1_a_virtual_domain_leads_to_the_program_of_its_default_file(
     [
         ("Sales.Team@shop.ex", "shop-Sales.Team@shop.ex"),
         ("info@one.ex", "one-info@one.ex"),
+        ("own.box@vpop.ex", "vpop.ex-own.box@vpop.ex"),
     ],
 )
 def test_delivery_4_a_mailbox_with_a_file_of_its_own_does_not_reach_the_default(
@@ -118,15 +139,16 @@ def test_delivery_1_what_no_key_or_an_empty_prepend_names_is_remote(
     assert f"T{address}\0".encode() in records.read_bytes()
 
 
+@pytest.mark.parametrize("host", ["shop.ex", "vpop.ex"])
 def test_delivery_5_exit_100_bounces_with_the_programs_text_and_the_address_as_written(
-    suite: Suite,
+    suite: Suite, host: str
 ) -> None:
     mail_in(suite.home / "alias/Maildir")
-    suite.send("nobody@shop.ex", sender="postmaster@me.ex")
+    suite.send(f"nobody@{host}", sender="postmaster@me.ex")
     suite.wait_for("failure: No_mailbox_here_by_that_name._(#5.1.1)/")
     suite.wait_for("success: did_1+0+0/")
     (bounce,) = mail_in(suite.home / "alias/Maildir")
-    assert b"\n<nobody@shop.ex>:\nNo mailbox here by that name. (#5.1.1)\n\n" in bounce
+    assert f"\n<nobody@{host}>:\nNo mailbox here by that name. (#5.1.1)\n\n".encode() in bounce
 
 
 def test_bounces_2_the_prepend_of_a_virtual_user_stays_in_the_bounce(suite: Suite) -> None:
@@ -140,10 +162,11 @@ def test_bounces_2_the_prepend_of_a_virtual_user_stays_in_the_bounce(suite: Suit
     assert b"\n<one-info@one.ex>:\nclosed\n\n" in bounce
 
 
-def test_delivery_5_exit_111_puts_the_mail_off(suite: Suite) -> None:
-    folder = make_mailbox(suite, "shop.ex", "moved")
+@pytest.mark.parametrize("host", ["shop.ex", "vpop.ex"])
+def test_delivery_5_exit_111_puts_the_mail_off(suite: Suite, host: str) -> None:
+    folder = make_mailbox(suite, host, "moved")
     with as_owner():
         (folder / "moving").touch()
-    suite.send("moved@shop.ex", sender="s@far.example")
+    suite.send(f"moved@{host}", sender="s@far.example")
     suite.wait_for("deferral: The_mailbox_is_being_moved._(#4.2.1)/")
     assert mail_in(folder) == []
