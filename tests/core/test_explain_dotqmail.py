@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -370,6 +371,14 @@ def test_delivery_4_a_file_that_others_may_write_puts_off(home: Path) -> None:
     assert part.verdict is Exit.TEMPORARY
     assert part.steps[-1].text == "Others may write to .qmail-list. (#4.7.0)"
     assert part.steps[-1].where == f"{home}/.qmail-list"
+
+
+def test_control_patrn_says_which_mode_bits_are_too_many(home: Path) -> None:
+    (home / ".qmail-list").write_bytes(b"./Maildir/\n")
+    (home / ".qmail-list").chmod(0o620)
+    asked = question(target(home=os.fsencode(home)))
+    assert explain_delivery(asked).verdict is Exit.OK
+    assert explain_delivery(replace(asked, patrn=0o022)).verdict is Exit.TEMPORARY
 
 
 def test_only_a_whole_maildir_takes_mail(home: Path) -> None:

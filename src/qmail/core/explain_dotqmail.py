@@ -22,7 +22,7 @@ from qmail.core.dotqmail import (
 )
 from qmail.core.explain_command import tell_command
 from qmail.core.explanation import Part, Step, printable, sentence
-from qmail.core.home_files import DotqmailFile, DotqmailFiles, HomeFiles, StoppedError
+from qmail.core.home_files import PATRN, DotqmailFile, DotqmailFiles, HomeFiles, StoppedError
 from qmail.core.local_environment import Facts, delivered_to, environment, new_sender
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Target
@@ -55,9 +55,9 @@ class HomeView(Protocol):
 class OpenHome:
     """A home folder on disk, by its open descriptor."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, patrn: int) -> None:
         self._fd = fd
-        self.files = HomeFiles(fd)
+        self.files = HomeFiles(fd, patrn)
 
     def describe(self, name: bytes) -> str:
         """Say what there is of a name, for people."""
@@ -129,6 +129,8 @@ class LocalQuestion:
     default_delivery: bytes
     default_source: str
     """Where the default delivery comes from, for people."""
+    patrn: int = PATRN
+    """Mode bits that neither the home nor a `.qmail` file may have."""
 
 
 @dataclass(slots=True)
@@ -150,12 +152,12 @@ def explain_delivery(question: LocalQuestion) -> Part:
     """
     path = question.target.home
     try:
-        fd = enter_home(path)
+        fd = enter_home(path, patrn=question.patrn)
     except StoppedError as stopped:
         step = Step("home", sentence(stopped.text), printable(path))
         return Part((step,), stopped.code, (local_report(stopped.code, stopped.text),))
     try:
-        return explain_plan(question, OpenHome(fd))
+        return explain_plan(question, OpenHome(fd, question.patrn))
     finally:
         os.close(fd)
 

@@ -32,6 +32,8 @@ from qmail.utilities.explain_text import Style, lines_of
 DEFAULT_DELIVERY: Final = "./Maildir/"
 LOCAL_PARTS: Final = 3
 """Route, account, delivery: an address that gets so far is delivered here."""
+OWNER_FACTS: Final = 4
+"""A report, uid, gid and target: what is known of an owner."""
 DEPTH_MAX: Final = 10
 FOLLOWED_MAX: Final = 50
 """So many addresses are explained at once, forwards of forwards counted too."""
@@ -184,8 +186,8 @@ class Inquiry:
             return
         account = self._observer.account(routed)
         yield account
-        if len(account.facts) == 3:
-            yield self._delivery(account.facts, sender)
+        if len(account.facts) == OWNER_FACTS:
+            yield self._delivery(account.facts[1:], sender)
 
     def _delivery(self, facts: tuple[bytes, ...], sender: bytes) -> Part:
         uid, gid, packed = facts
@@ -207,15 +209,13 @@ def _together(question: Question, before: list[Part], parts: list[Part]) -> Expl
 
 
 def _existence(parts: Sequence[Part]) -> Verdict:
-    """Return what qmail-verify would say of an address (programs/verify.py)."""
+    """Return what qmail-verify would say of an address (core/verification.py)."""
     channel = parts[0].facts[:1]
     if channel != (b"local",):
         return Verdict.KNOWN if channel else Verdict.UNSURE
-    facts = parts[1].facts
-    if len(facts) == 3 and not Target.unpack(facts[2]).dash:
-        return Verdict.KNOWN
-    report = parts[-1].facts[:1]
-    return verdict_of(report[0]) if report else Verdict.UNSURE
+    # What the account decides alone comes first, then what the `.qmail` files do.
+    reports = [part.facts[0] for part in parts[1:] if part.facts and part.facts[0]]
+    return verdict_of(reports[0]) if reports else Verdict.UNSURE
 
 
 def _forwards(question: Question, part: Part) -> tuple[Question, ...]:

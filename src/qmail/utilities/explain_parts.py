@@ -2,26 +2,28 @@
 
 import asyncio
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from random import SystemRandom
 from typing import Final
 
-from qmail.core.controls import control_reader
-from qmail.core.explain_account import explain_account
+from qmail.core.assign import ASSIGN, lines_of
+from qmail.core.controls import ControlError, control_reader, load
+from qmail.core.explain_account import AccountSources, explain_account
 from qmail.core.explain_domain import explain_rcpt, explain_route
 from qmail.core.explain_dotqmail import LocalQuestion, explain_delivery
 from qmail.core.explain_remote import explain_remote
 from qmail.core.explanation import PART_BYTES_MAX, Part, Question, Step, printable
-from qmail.core.owners import Owners
+from qmail.core.owners import CDB, Owners
+from qmail.core.settings import LocalControls
 from qmail.core.users import Directory
+from qmail.core.watching import unreadable
 from qmail.edge.accounts import Accounts
 from qmail.edge.child_answer import NoAnswerError, ask_child
 from qmail.edge.local_addresses import read_local_addresses
 from qmail.edge.resolver import DnsResolver
 from qmail.protocol.exits import Exit
-from qmail.protocol.local_door import Answer
 from qmail.protocol.netstring import FrameError
 
 WAIT_S: Final = 20.0
@@ -68,16 +70,38 @@ class Observer:
 
     def account(self, recipient: bytes) -> Part:
         """Ask who controls a local address."""
-        return self._ask(
-            "account", "qmailp", lambda: explain_account(recipient, self.directory, self._find)
+        return self._ask("account", "qmailp", partial(self._account, recipient))
+
+    def _account(self, recipient: bytes) -> Part:
+        try:
+            controls = load(LocalControls, control_reader(self.home))
+        except (ControlError, OSError) as trouble:
+            return unreadable("account", trouble, "qmail-lspawn")
+        return explain_account(recipient, self._sources(controls.break_))
+
+    def _sources(self, break_: bytes) -> AccountSources:
+        return AccountSources(
+            self.directory,
+            lambda directory: Owners(self.home, directory, self.accounts.sole, break_),
+            os.path.lexists(f"{self.home}/{CDB}"),
+            self._read_assign,
         )
 
-    def _find(self, local: bytes, directory: Directory) -> Answer:
-        return Owners(self.home, directory, self.accounts.sole).find(local)
+    def _read_assign(self) -> Iterator[bytes]:
+        with open(f"{self.home}/{ASSIGN}", "rb") as file:
+            yield from lines_of(file)
 
     def delivery(self, question: LocalQuestion, who: Who) -> Part:
         """Ask what a delivery would do, as the recipient."""
-        return _ask_as(".qmail", self._own(who), partial(explain_delivery, question), self.wait_s)
+        work = partial(self._delivery, question)
+        return _ask_as(".qmail", self._own(who), work, self.wait_s)
+
+    def _delivery(self, question: LocalQuestion) -> Part:
+        try:
+            controls = load(LocalControls, control_reader(self.home))
+        except (ControlError, OSError) as trouble:
+            return unreadable(".qmail", trouble, "qmail-lspawn")
+        return explain_delivery(replace(question, patrn=controls.patrn))
 
     def remote(self, question: Question) -> Part:
         """Ask where a remote address is sent."""
