@@ -96,6 +96,10 @@ def read_policy(
     Raises: ControlError: a bad line, or no name to greet with. OSError: a file can't be read.
     """
     controls = load(SmtpdControls, read_file)
-    if more_hosts is not None and read_file("rcpthosts") is None:
-        more_hosts = None
-    return SmtpPolicy(controls, environ, own_addresses, more_hosts)
+    counting = more_hosts if has_more_hosts(read_file) else None
+    return SmtpPolicy(controls, environ, own_addresses, counting)
+
+
+def has_more_hosts(read_file: ReadFile) -> bool:
+    """Say whether control/morercpthosts.cdb counts. Raises: OSError: no telling."""
+    return read_file("rcpthosts") is not None

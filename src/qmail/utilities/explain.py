@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from qmail.core.explain_domain import answered
 from qmail.core.explain_dotqmail import LocalQuestion
+from qmail.core.explain_rcpt import answered
 from qmail.core.explanation import Explanation, Part, Question, Step, printable, worst
 from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
 from qmail.edge.passwd import Machine

@@ -11,11 +11,13 @@ from typing import Final
 from qmail.core.assign import ASSIGN, lines_of
 from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.explain_account import AccountSources, explain_account
-from qmail.core.explain_domain import explain_rcpt, explain_route
 from qmail.core.explain_dotqmail import LocalQuestion, explain_delivery
+from qmail.core.explain_rcpt import RcptSources, explain_rcpt
 from qmail.core.explain_remote import explain_remote
+from qmail.core.explain_route import explain_route
 from qmail.core.explanation import PART_BYTES_MAX, Part, Question, Step, printable
 from qmail.core.owners import CDB, Owners
+from qmail.core.relay import more_hosts_of
 from qmail.core.settings import LocalControls
 from qmail.core.users import Directory
 from qmail.core.watching import unreadable
@@ -54,14 +56,12 @@ class Observer:
 
     def rcpt(self, question: Question, client: str) -> Part:
         """Ask what qmail-smtpd says."""
-        read_file = control_reader(self.home)
-        return self._ask(
-            "smtp in",
-            "qmaild",
-            lambda: explain_rcpt(
-                question, client, read_file, lambda: read_local_addresses().addresses
-            ),
+        sources = RcptSources(
+            control_reader(self.home),
+            lambda: read_local_addresses().addresses,
+            more_hosts_of(self.home),
         )
+        return self._ask("smtp in", "qmaild", partial(explain_rcpt, question, client, sources))
 
     def route(self, question: Question) -> Part:
         """Ask what qmail-send does with the address."""

@@ -1,4 +1,4 @@
-"""What `qmail explain` says of RCPT and of the way by domain (spec/delivery.md 1, smtp.md A.4)."""
+"""What `qmail explain` says of the way by domain (spec/delivery.md 1)."""
 
 from collections.abc import Callable
 from typing import Final
@@ -8,12 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qmail.core.controls import load
-from qmail.core.explain_domain import answered, explain_rcpt, explain_route
+from qmail.core.explain_route import explain_route
 from qmail.core.explanation import Part, Question
 from qmail.core.routing import route, routes_from
 from qmail.core.settings import SendControls
 from qmail.protocol.exits import Exit
-from qmail.protocol.verify_door import Verdict
 
 FILES: Final = {
     "me": b"mx.here.example\n",
@@ -22,8 +21,6 @@ FILES: Final = {
     "virtualdomains": (
         b"v.example:no\nu@x.example:joe-u\n.w.example:joe-w\ns.w.example:\nV.Example:joe-v\n"
     ),
-    "rcpthosts": b"here.example\n.w.example\n",
-    "relayclients": b"192.0.2.0/24\n2001:db8::/32\n",
 }
 
 
@@ -37,9 +34,6 @@ def routed(address: bytes, files: dict[str, bytes] | None = None, sender: bytes 
 
 def said(part: Part) -> list[tuple[str, str]]:
     return [(step.where, step.text) for step in part.steps]
-
-
-# --- the way ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -198,101 +192,3 @@ def test_the_way_told_is_the_way_taken(
     part = explain_route(Question(address, b""), reader(files))
     assert part.facts[:2] == (channel.word.encode(), result)
     assert Part.unpack(part.pack()) == part
-
-
-# --- RCPT ---------------------------------------------------------------------------------------
-
-
-def rcpt(
-    address: bytes,
-    client: str = "",
-    files: dict[str, bytes] | None = None,
-    verdict: Verdict | None = Verdict.KNOWN,
-) -> Part:
-    read_file = reader(FILES if files is None else files)
-    question = Question(address, b"")
-    part = explain_rcpt(question, client, read_file, lambda: frozenset({"192.0.2.1"}))
-    return answered(part, question, verdict)
-
-
-@pytest.mark.parametrize(
-    ("address", "where", "text"),
-    [
-        (b"joe@Here.Example", "control/rcpthosts:1", "here.example is accepted"),
-        (b"joe@a.w.example", "control/rcpthosts:2", ".w.example is accepted"),
-        (
-            b"joe@a.far.example",
-            "control/rcpthosts",
-            "no entry for a.far.example, .far.example, .example",
-        ),
-    ],
-)
-def test_control_files_4_4_the_entry_that_takes_it_is_named(
-    address: bytes, where: str, text: str
-) -> None:
-    assert said(rcpt(address))[0] == (where, text)
-
-
-def test_control_files_4_4_the_answer_is_the_servers_own() -> None:
-    assert said(rcpt(b"joe@here.example"))[-1] == ("", "RCPT is answered 250 2.1.5 ok")
-    assert rcpt(b"joe@here.example").verdict is Exit.OK
-    refused = rcpt(b"joe@far.example")
-    assert refused.verdict is Exit.PERMANENT
-    assert refused.steps[-1].text.startswith("RCPT is answered 553 5.7.1")
-
-
-def test_without_rcpthosts_no_domain_is_taken() -> None:
-    part = rcpt(b"joe@here.example", files={"me": b"mx.here.example"})
-    assert said(part)[0] == ("control/rcpthosts", "not there: mail is taken for no domain")
-    assert part.verdict is Exit.PERMANENT
-
-
-@pytest.mark.parametrize("client", ["192.0.2.77", "::ffff:192.0.2.77", "2001:db8::7"])
-def test_a_client_of_relayclients_may_send_anywhere(client: str) -> None:
-    part = rcpt(b"joe@far.example", client)
-    line = 2 if client.startswith("2001") else 1
-    assert said(part)[0] == (f"control/relayclients:{line}", f"{client} may send to any domain")
-    assert part.verdict is Exit.OK
-
-
-def test_another_client_may_not() -> None:
-    part = rcpt(b"joe@far.example", "198.51.100.1")
-    assert said(part)[0][0] == "control/relayclients"
-    assert part.verdict is Exit.PERMANENT
-
-
-def test_an_address_of_this_host_in_brackets_is_queued_for_localiphost() -> None:
-    files = FILES | {"localiphost": b"here.example\n"}
-    part = rcpt(b"joe@[192.0.2.1]", files=files)
-    assert part.facts == (b"joe@here.example",)
-    assert part.steps[-1].text.endswith("and queued for joe@here.example")
-
-
-def test_without_a_name_to_greet_with_there_is_no_telling() -> None:
-    part = rcpt(b"joe@here.example", files={})
-    assert part.verdict is Exit.TEMPORARY
-    assert part.steps[0].where == "control/smtpgreeting:1"
-
-
-@pytest.mark.parametrize(
-    ("verdict", "word", "outcome", "code"),
-    [
-        (Verdict.KNOWN, b"defer", Exit.OK, "250"),
-        (Verdict.UNKNOWN, b"defer", Exit.PERMANENT, "550 5.1.1"),
-        (Verdict.UNSURE, b"defer", Exit.TEMPORARY, "451"),
-        (Verdict.UNSURE, b"accept", Exit.OK, "250"),
-        (Verdict.UNKNOWN, b"off", Exit.OK, "250"),
-    ],
-)
-def test_an_unknown_recipient_is_refused_as_verifyrcpt_says(
-    verdict: Verdict, word: bytes, outcome: Exit, code: str
-) -> None:
-    part = rcpt(b"joe@here.example", files=FILES | {"verifyrcpt": word}, verdict=verdict)
-    assert part.verdict is outcome
-    assert part.steps[-1].text.startswith(f"RCPT is answered {code}")
-    assert ("control/verifyrcpt:1" in dict(said(part))) == (word != b"off")
-
-
-def test_of_a_mailbox_that_was_not_looked_for_the_answer_has_an_if() -> None:
-    part = rcpt(b"joe@here.example", verdict=None)
-    assert part.steps[-1].text == "RCPT is answered 250 2.1.5 ok, if there is such a mailbox"
