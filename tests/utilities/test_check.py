@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from qmail.core.places import DOORS
 from qmail.edge.processes import listening_sockets
 from qmail.launchers import PROGRAMS
 from qmail.utilities import front
@@ -245,6 +246,26 @@ def test_a_suite_without_one_of_its_programs_is_told(
     assert code == 1
     assert "error: qmail-send does not run" in output
     assert "error: qmail-queue does not run" not in output
+
+
+def test_a_door_that_is_missing_or_open_to_others_is_told(
+    check: Check, fake: Callable[..., int], home: Path
+) -> None:
+    fake("qmail-start")
+    owner = (home / "queue").stat()
+    for name, (_owner, mode) in DOORS.items():
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind(str(home / "run" / name))
+        os.chown(home / "run" / name, owner.st_uid, owner.st_gid)
+        (home / "run" / name).chmod(mode)
+    assert "run/" not in check()[1]
+    (home / "run/verify").unlink()
+    (home / "run/mailbox").chmod(0o666)
+    code, output = check()
+    assert code == 1
+    assert "error: run/verify: No such file or directory: restart qmail-start" in output
+    assert "error: run/mailbox is not a socket of " in output
+    assert output.count("error: run/") == 2
 
 
 def test_a_program_of_another_home_is_not_ours(

@@ -58,6 +58,16 @@ HOME_PLACES: Final = (
     _folder("alias/Maildir/new", "alias", 0o700, "nofiles"),
     _folder("alias/Maildir/cur", "alias", 0o700, "nofiles"),
 )
+DOORS: Final = {
+    "queue": ("qmailq", 0o666),
+    "send": ("qmailq", 0o600),
+    "clean": ("qmails", 0o600),
+    "lspawn": ("qmails", 0o600),
+    "rspawn": ("qmails", 0o600),
+    "mailbox": ("qmailp", 0o600),
+    "verify": ("qmaild", 0o600),
+}
+"""The sockets in run/ that qmail-start makes: their owner, who may call there, and their mode."""
 QUEUE_PLACES: Final = (
     _folder("queue", "qmailq", 0o750),
     _folder("queue/pid", "qmailq", 0o700),

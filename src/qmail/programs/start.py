@@ -18,6 +18,7 @@ from functools import partial
 from typing import Final
 
 from qmail.core.controls import ControlError, control_reader, load
+from qmail.core.places import DOORS
 from qmail.core.settings import Listener, StartControls
 from qmail.edge.accounts import Account, Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.edge.doorway import door_path
@@ -33,16 +34,6 @@ from qmail.edge.supervise import (
 )
 from qmail.protocol.exits import Exit
 
-# Inner door: who accepts there, who may call (owner of the socket), mode.
-DOORS: Final = {
-    "queue": ("qmailq", 0o666),
-    "send": ("qmailq", 0o600),
-    "clean": ("qmails", 0o600),
-    "lspawn": ("qmails", 0o600),
-    "rspawn": ("qmails", 0o600),
-    "mailbox": ("qmailp", 0o600),
-    "verify": ("qmaild", 0o600),
-}
 # Program: account, whether it stays root, its doors. Started in this order, stopped in waves.
 RESIDENTS: Final = {
     "qmail-queue": ("qmailq", False, ("queue",)),

@@ -3,10 +3,12 @@
 import grp
 import os
 import pwd
+import stat
 from collections.abc import Sequence
 from typing import Final
 
 from qmail.core.controls import ControlError, control_reader, load
+from qmail.core.places import DOORS
 from qmail.core.settings import Listener, StartControls
 from qmail.edge.accounts import ACCOUNT_GROUPS, Accounts
 from qmail.edge.processes import (
@@ -66,6 +68,7 @@ def check_running(report: Report, home: str, accounts: Accounts) -> None:
     if running:
         for name in set(RUNS_AS) - {process.program for process in ours} - _not_needed(home):
             report.error(f"{name} does not run: the log of qmail-start says why")
+        _check_doors(report, home, accounts)
     _check_ports(report, home, ours, running=running)
     _check_deliveries(report, ours, processes_of(home, NAMES))
     if running and len(report.findings) == before:
@@ -99,6 +102,21 @@ def _check_process(
     if process.uids != {wanted}:
         users = ", ".join(_user(uid) for uid in sorted(process.uids))
         report.error(f"{name} runs as {users} instead of {_user(wanted)}: restart qmail-start")
+
+
+def _check_doors(report: Report, home: str, accounts: Accounts) -> None:
+    for name, (owner, mode) in DOORS.items():
+        try:
+            found = os.stat(f"{home}/run/{name}")
+        except OSError as trouble:
+            report.error(f"run/{name}: {trouble.strerror}: restart qmail-start")
+            continue
+        wanted = accounts[owner].uid
+        if (found.st_uid, found.st_mode) != (wanted, stat.S_IFSOCK | mode):
+            report.error(
+                f"run/{name} is not a socket of {_user(wanted)} with mode {mode:04o}:"
+                " restart qmail-start"
+            )
 
 
 def _is_delivery(process: Process, ours: Sequence[Process]) -> bool:
