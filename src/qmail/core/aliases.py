@@ -56,6 +56,8 @@ class AliasTable(Record):
     lists: tuple[ListUse, ...]
     warnings: tuple[Problem, ...]
     problems: tuple[Problem, ...]
+    lines: tuple[tuple[bytes, int], ...] = ()
+    """Every target as in `targets`, and the line that defines it."""
 
     @property
     def targets(self) -> frozenset[bytes]:
@@ -132,7 +134,11 @@ class _Reader:
     def table(self) -> AliasTable:
         """Return everything so far."""
         return AliasTable(
-            tuple(self._records), tuple(self._lists), tuple(self._warnings), tuple(self._problems)
+            tuple(self._records),
+            tuple(self._lists),
+            tuple(self._warnings),
+            tuple(self._problems),
+            tuple(self._lines.items()),
         )
 
     def _entry(self, line: Line) -> None:

@@ -5,18 +5,9 @@ from __future__ import annotations
 import os
 from itertools import chain
 
-from qmail.core.control_hosts import read_hosts
 from qmail.core.control_lines import ControlError, control_reader
-from qmail.core.dot_forward import (
-    FORWARD,
-    FORWARD_BYTES_MAX,
-    DotForward,
-    ForwardFileError,
-    Owner,
-    plan_dot_forward,
-)
-from qmail.core.rewriting import Rewriter
-from qmail.core.whole_files import read_whole
+from qmail.core.dot_forward import FORWARD, DotForward, ForwardFileError
+from qmail.core.forward_files import ClosedFileError, plan_files
 from qmail.edge.home import home_folder
 from qmail.edge.line_tool import (
     DONE,
@@ -28,7 +19,6 @@ from qmail.edge.line_tool import (
     feed_program,
     message,
     queue_message,
-    reason_of,
     run_tool,
 )
 from qmail.edge.standard import say
@@ -43,7 +33,6 @@ if TYPE_CHECKING:
 
 NAME: Final = "dot-forward"
 USAGE: Final = "dot-forward: usage: dot-forward [ -nN ] file ..."
-WRITABLE_BY_OTHERS: Final = 0o002
 
 
 def main(argv: Sequence[str]) -> int:
@@ -65,31 +54,12 @@ def main(argv: Sequence[str]) -> int:
 
 def dot_forward(files: Sequence[str], *, is_shown: bool) -> int:
     """Read the files, then act or show. Returns the exit code."""
-    environ = os.environb
-    owner = Owner(environ.get(b"USER", b""), environ.get(b"HOST", b""))
+    names = [*map(os.fsencode, files)]
     try:
-        rewriter = Rewriter(read_hosts({}, control_reader(home_folder())))
-        plan = plan_dot_forward([*map(os.fsencode, files)], owner, rewriter, read_forward)
-    except (ControlError, ForwardFileError) as wrong:
+        plan = plan_files(names, os.environb, control_reader(home_folder()))
+    except (ControlError, ForwardFileError, ClosedFileError) as wrong:
         raise ToolError(str(wrong)) from None
     return show(plan) if is_shown else carry_out(plan)
-
-
-def read_forward(file: bytes) -> bytes | None:
-    """Return a .forward file, None where there is none.
-
-    Raises: ToolError: it can't be read, or others may write to it.
-    """
-    shown = os.fsdecode(file)
-    try:
-        text, found = read_whole(file, FORWARD_BYTES_MAX)
-    except FileNotFoundError:
-        return None
-    except OSError as trouble:
-        raise ToolError(f"unable to read {shown}: {reason_of(trouble)}") from None
-    if found.st_mode & WRITABLE_BY_OTHERS:
-        raise ToolError(f"others may write to {shown}: run 'chmod o-w {shown}'")
-    return text
 
 
 def show(plan: DotForward) -> int:

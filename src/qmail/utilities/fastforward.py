@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 from itertools import chain
 
-from qmail.core.cdb import Cdb, CdbError
-from qmail.core.forward_table import LIST_BYTES_MAX, Forward, ForwardError, plan_forward
-from qmail.core.whole_files import read_whole
+from qmail.core.forward_order import Order, plan_order, read_order
+from qmail.core.forward_table import Forward, ForwardError
 from qmail.edge.line_tool import (
     DONE,
     PERMANENT,
@@ -21,15 +20,13 @@ from qmail.edge.line_tool import (
     feed_program,
     message,
     queue_message,
-    reason_of,
     run_program,
     run_tool,
     variable,
 )
 from qmail.edge.standard import say
-from qmail.protocol.options import OptionError, asks_for_help, split_options
+from qmail.protocol.options import OptionError, asks_for_help
 from qmail.protocol.refusals import REFUSALS
-from qmail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,23 +36,8 @@ if TYPE_CHECKING:
 NAME: Final = "fastforward"
 USAGE: Final = "fastforward: usage: fastforward [ -nNpPdD ] data.cdb"
 UNKNOWN: Final = "There is no mailbox of this name here. (#5.1.1)"
-SOMEBODY: Final = b"original envelope sender"
-"""Stands for it where somebody tries a table by hand."""
-READABLE: Final = 0o444
 TOP_LINES: Final = ("UFLINE", "RPLINE", "DTLINE")
 """What a program that is named with `!` gets before the message, as from preline."""
-
-
-class Order(Record):
-    """What the command line asks for."""
-
-    table: str
-    is_shown: bool
-    """-n: say what would be done, and do nothing."""
-    passes: bool
-    """-p: the next lines of .qmail have what is not in the table."""
-    is_default: bool
-    """-d: the address is what .qmail-default stands for, not the whole recipient."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -69,19 +51,6 @@ def main(argv: Sequence[str]) -> int:
         say(f"{NAME}: {wrong}\n{USAGE}")
         return PERMANENT
     return run_tool(NAME, lambda: fastforward(order))
-
-
-def read_order(argv: Sequence[str]) -> Order:
-    """Read the command line; of a letter and its capital the later one counts.
-
-    Raises: OptionError: an unknown option, or no table.
-    """
-    options, arguments = split_options(argv, "nNpPdD")
-    if len(arguments) != 1:
-        raise OptionError("name one table")
-    is_set = {letter.lower(): letter.islower() for letter, _ in options}
-    n, p, d = (is_set.get(letter, False) for letter in "npd")
-    return Order(arguments[0], n, p, d)
 
 
 def fastforward(order: Order) -> int:
@@ -101,41 +70,10 @@ def find_plan(order: Order) -> Forward:
 
     Raises: ToolError: a variable is missing, or the table or a list can't be read.
     """
-    address = recipient(is_default=order.is_default)
-    sender = os.environb.get(b"SENDER", SOMEBODY) if order.is_shown else variable("SENDER")
     try:
-        with Cdb(order.table) as table:
-            return plan_forward(address, sender, table.get, read_list)
-    except OSError as trouble:
-        raise ToolError(f"unable to read {order.table}: {reason_of(trouble)}") from None
-    except (CdbError, ForwardError) as wrong:
+        return plan_order(order, os.environb, variable)
+    except ForwardError as wrong:
         raise ToolError(str(wrong)) from None
-
-
-def recipient(*, is_default: bool) -> bytes:
-    """Return the address that is looked up.
-
-    Raises: ToolError: the variables that make it are not set.
-    """
-    if not is_default:
-        return variable("RECIPIENT")
-    name = os.environb.get(b"DEFAULT")
-    return (variable("EXT") if name is None else name) + b"@" + variable("HOST")
-
-
-def read_list(path: bytes) -> bytes:
-    """Return a list file, which everybody may read: so it was meant to be one.
-
-    Raises: ForwardError.
-    """
-    shown = os.fsdecode(path)
-    try:
-        data, found = read_whole(path, LIST_BYTES_MAX)
-    except OSError as trouble:
-        raise ForwardError(f"unable to read {shown}: {reason_of(trouble)}") from None
-    if found.st_mode & READABLE != READABLE:
-        raise ForwardError(f"{shown} is not world-readable")
-    return data
 
 
 def show(plan: Forward) -> int:
