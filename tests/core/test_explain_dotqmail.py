@@ -24,6 +24,7 @@ from qmail.protocol.local_door import Target
 from qmail.protocol.verify_door import Verdict, verdict_of
 
 SENDER: Final = b"someone@far.example"
+CONTROLS: Final = {"me": b"mx.here.example\n"}
 
 
 class MemoryHome:
@@ -65,7 +66,7 @@ def question(
 
 
 def explain(home: MemoryHome, whose: Target | None = None, **more: bytes) -> Part:
-    return explain_plan(question(whose or target(), **more), home)
+    return explain_plan(question(whose or target(), **more), home, CONTROLS.get)
 
 
 def lines(part: Part) -> list[str]:
@@ -308,7 +309,7 @@ def test_programs_6_forward_sends_as_the_lists_owner_and_condredirect_does_not()
 
 
 def on_disk(home: Path, ext: bytes = b"list") -> Part:
-    return explain_delivery(question(target(ext, home=os.fsencode(home))))
+    return explain_delivery(question(target(ext, home=os.fsencode(home))), CONTROLS.get)
 
 
 @pytest.fixture
@@ -377,8 +378,8 @@ def test_control_patrn_says_which_mode_bits_are_too_many(home: Path) -> None:
     (home / ".qmail-list").write_bytes(b"./Maildir/\n")
     (home / ".qmail-list").chmod(0o620)
     asked = question(target(home=os.fsencode(home)))
-    assert explain_delivery(asked).verdict is Exit.OK
-    assert explain_delivery(replace(asked, patrn=0o022)).verdict is Exit.TEMPORARY
+    assert explain_delivery(asked, CONTROLS.get).verdict is Exit.OK
+    assert explain_delivery(replace(asked, patrn=0o022), CONTROLS.get).verdict is Exit.TEMPORARY
 
 
 def test_only_a_whole_maildir_takes_mail(home: Path) -> None:
@@ -427,7 +428,7 @@ def test_the_verdict_is_that_of_a_dry_run(
     files: dict[bytes, tuple[bytes, bool] | None], whose: Target, default: bytes
 ) -> None:
     home = MemoryHome(files)
-    part = explain_plan(question(whose, default), home)
+    part = explain_plan(question(whose, default), home, CONTROLS.get)
     said: list[bytes] = []
     delivery = Delivery(whose, SENDER, home, NoMessage(), default, 0, {})
     verdict = show_plan(delivery, said.append)

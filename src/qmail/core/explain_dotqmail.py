@@ -5,10 +5,11 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from qmail.core.controls import ReadFile
 from qmail.core.delivery_plan import Plan, enter_home, find_owner_files, find_plan
 from qmail.core.dotqmail import (
     Forward,
@@ -21,6 +22,7 @@ from qmail.core.dotqmail import (
     numbered,
 )
 from qmail.core.explain_command import tell_command
+from qmail.core.explain_tools import Command
 from qmail.core.explanation import Part, Step, printable, sentence
 from qmail.core.home_files import PATRN, DotqmailFile, DotqmailFiles, HomeFiles, StoppedError
 from qmail.core.local_environment import Facts, delivered_to, environment, new_sender
@@ -145,7 +147,7 @@ class Told:
     steps: list[Step] = field(default_factory=list)
 
 
-def explain_delivery(question: LocalQuestion) -> Part:
+def explain_delivery(question: LocalQuestion, read_control: ReadFile) -> Part:
     """Say what a delivery would do; run this as the recipient, in a process of its own.
 
     The home becomes the working folder. Facts: as `explain_plan`.
@@ -157,12 +159,12 @@ def explain_delivery(question: LocalQuestion) -> Part:
         step = Step("home", sentence(stopped.text), printable(path))
         return Part((step,), stopped.code, (local_report(stopped.code, stopped.text),))
     try:
-        return explain_plan(question, OpenHome(fd, question.patrn))
+        return explain_plan(question, OpenHome(fd, question.patrn), read_control)
     finally:
         os.close(fd)
 
 
-def explain_plan(question: LocalQuestion, home: HomeView) -> Part:
+def explain_plan(question: LocalQuestion, home: HomeView, read_control: ReadFile) -> Part:
     """Say what a delivery to an open home would do.
 
     Facts: the report on whether there is a mailbox; then senders and recipients of what goes on.
@@ -185,7 +187,8 @@ def explain_plan(question: LocalQuestion, home: HomeView) -> Part:
     sender = new_sender(question.sender, question.target, has_owner=has_owner, has_verp=has_verp)
     variables = environment(_facts(question, sender, plan), {})
     told = Told()
-    verdict = _Walk(home, told, variables).run(list(_lines(files, question)))
+    walk = _Walk(home, told, lambda line: tell_command(line, variables, read_control))
+    verdict = walk.run(list(_lines(files, question)))
     if told.forwards or told.programs:
         steps += files.owner_steps
         steps.append(_sender_step(question.sender, sender))
@@ -269,10 +272,10 @@ def _lines(files: WatchedFiles, question: LocalQuestion) -> Iterator[_Line]:
 class _Walk:
     """Goes through the lines as a delivery does, up to the one that ends it."""
 
-    def __init__(self, home: HomeView, told: Told, variables: Mapping[bytes, bytes]) -> None:
+    def __init__(self, home: HomeView, told: Told, tell: Callable[[bytes], Command | None]) -> None:
         self._home = home
         self._told = told
-        self._variables = variables
+        self._tell = tell
 
     def run(self, lines: list[_Line]) -> Exit:
         """Tell every line. Returns: whether the delivery could go well."""
@@ -316,7 +319,7 @@ class _Walk:
         return Exit.OK
 
     def _do_program(self, line: bytes) -> Exit:
-        command = tell_command(line, self._variables)
+        command = self._tell(line)
         if command is None:
             return Exit.OK
         self._told.steps += command.steps

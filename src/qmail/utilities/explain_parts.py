@@ -97,11 +97,12 @@ class Observer:
         return _ask_as(".qmail", self._own(who), work, self.wait_s)
 
     def _delivery(self, question: LocalQuestion) -> Part:
+        read_file = control_reader(self.home)
         try:
-            controls = load(LocalControls, control_reader(self.home))
+            controls = load(LocalControls, read_file)
         except (ControlError, OSError) as trouble:
             return unreadable(".qmail", trouble, "qmail-lspawn")
-        return explain_delivery(replace(question, patrn=controls.patrn))
+        return explain_delivery(replace(question, patrn=controls.patrn), read_file)
 
     def remote(self, question: Question) -> Part:
         """Ask where a remote address is sent."""
