@@ -22,7 +22,7 @@ def test_every_setting_of_every_program_has_a_block_in_order(
 ) -> None:
     owners = PROGRAM_CONTROLS.values()
     names = sorted({setting.name for owner in owners for setting in settings(owner)})
-    assert list(blocks(capsys))[1:] == [*names, "morercpthosts"]
+    assert list(blocks(capsys))[1:] == names
 
 
 def test_a_file_shows_its_value_and_a_missing_one_its_default(

@@ -239,6 +239,18 @@ class SmtpdControls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewmrhControls:
+    """What qmail-newmrh makes morercpthosts.cdb of, which qmail-smtpd asks."""
+
+    morercpthosts: frozenset[bytes] = control(
+        parse_domains,
+        frozenset(),
+        kind="list",
+        doc="More domains that mail is accepted for, where rcpthosts is there.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SendControls:
     """What qmail-send reads."""
 
@@ -330,6 +342,7 @@ class InjectControls:
 PROGRAM_CONTROLS: Final[dict[str, type]] = {
     "qmail-start": StartControls,
     "qmail-smtpd": SmtpdControls,
+    "qmail-newmrh": NewmrhControls,
     "qmail-send": SendControls,
     "qmail-lspawn": LocalControls,
     "qmail-rspawn": RemoteControls,

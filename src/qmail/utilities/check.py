@@ -11,9 +11,11 @@ from typing import Final
 
 from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
 from qmail.utilities.check_controls import check_controls
+from qmail.utilities.check_domains import check_domains
 from qmail.utilities.check_files import check_files, check_programs
 from qmail.utilities.check_report import Report
 from qmail.utilities.check_running import check_accounts, check_running
+from qmail.utilities.check_users import check_users
 
 FOUND: Final = 1
 """Exit code where something is wrong."""
@@ -63,6 +65,8 @@ def check_home(report: Report, home: str) -> None:
         return
     check_accounts(report, accounts)
     check_controls(report, home, accounts)
+    check_users(report, home, accounts)
+    check_domains(report, home, accounts)
     check_files(report, home, accounts)
     check_programs(report, home, accounts)
     check_running(report, home, accounts)

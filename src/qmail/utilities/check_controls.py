@@ -10,16 +10,14 @@ from qmail.core.controls import (
     ReadFile,
     Setting,
     control_reader,
-    domain_keys,
-    first_match,
     load_one,
-    parse_domains,
     settings,
     split_lines,
 )
 from qmail.core.fs import RealFs
 from qmail.core.places import read_split
 from qmail.core.queue_layout import find_layout
+from qmail.core.relay import MORE_HOSTS
 from qmail.core.settings import PROGRAM_CONTROLS
 from qmail.edge.accounts import Accounts
 from qmail.utilities.check_report import Report
@@ -44,10 +42,9 @@ def check_controls(report: Report, home: str, accounts: Accounts) -> None:
             _check_lines(report, known[name], read_file)
         elif name == "split":
             _check_split(report, home, read_file)
-        else:
+        elif name != f"{MORE_HOSTS}.cdb":
             report.warning(f"control/{name}: no program reads a file of this name: remove it?")
         _check_mode(report, f"{home}/control/{name}", accounts)
-    _check_sense(report, home)
     if len(report.findings) == before:
         report.fine(f"{len(names)} control files")
 
@@ -106,31 +103,3 @@ def _check_mode(report: Report, path: str, accounts: Accounts) -> None:
             report.error(f"{path} is closed to the programs: run 'chmod a+r {path}'")
         if found.st_uid != 0:
             report.error(f"{path} does not belong to root: run 'chown root {path}'")
-
-
-def _check_sense(report: Report, home: str) -> None:
-    """Report what is missing, and what the files together mean."""
-    lists = {name: _entries_of(home, name) for name in ("me", "locals", "rcpthosts")}
-    if lists["me"] is None:
-        report.error("control/me is missing: write the name of this host into it")
-    if lists["locals"] is None:
-        report.note("control/locals is missing: only the name in control/me is local")
-    if lists["rcpthosts"] is None:
-        report.note("control/rcpthosts is missing: mail comes in from relay clients only")
-        return
-    hosts = lists["rcpthosts"]
-    for domain in sorted(lists["locals"] or lists["me"] or ()):
-        if first_match(dict.fromkeys(hosts, True), domain_keys(domain)) is None:
-            name = domain.decode("ascii", "replace")
-            report.note(
-                f"{name} is local and not in control/rcpthosts: no mail for it from outside"
-            )
-
-
-def _entries_of(home: str, name: str) -> frozenset[bytes] | None:
-    """Return a list of domains; None where the file is missing, empty where it is bad."""
-    try:
-        raw = control_reader(home)(name)
-        return None if raw is None else parse_domains(name, split_lines(raw))
-    except (ControlError, OSError):
-        return frozenset()

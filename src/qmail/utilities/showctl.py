@@ -16,7 +16,6 @@ from qmail.core.controls import (
     control_reader,
     load,
     load_one,
-    parse_domains,
     settings,
 )
 from qmail.core.freshness import Freshness, freshness
@@ -56,11 +55,10 @@ def main(argv: Sequence[str]) -> int:
         print()
         for line in block(known[name], read_file):
             print(line)
-    print()
-    for line in more_hosts_block(home):
-        print(line)
+        for line in more_hosts_note(home) if name == MORE_HOSTS else ():
+            print(line)
     for name in names:
-        if name not in known and name not in ("split", MORE_HOSTS, f"{MORE_HOSTS}.cdb"):
+        if name not in known and name not in ("split", f"{MORE_HOSTS}.cdb"):
             print(f"\n{name}: unknown; no program here reads this file.")
     return Exit.OK
 
@@ -145,25 +143,16 @@ def block(setting: Setting, read_file: ReadFile) -> Iterator[str]:
     yield f"{start} {setting.doc} {value}{origin}"
 
 
-def more_hosts_block(home: str) -> Iterator[str]:
-    """Yield the lines of morercpthosts, and whether what counts of it is up to date."""
+def more_hosts_note(home: str) -> Iterator[str]:
+    """Yield whether what counts of morercpthosts is there and up to date."""
     path = f"{home}/control/{MORE_HOSTS}"
-    setting = Setting(
-        name=MORE_HOSTS,
-        doc="More domains that mail is accepted for, where rcpthosts is there too.",
-        unit="",
-        parse=parse_domains,
-        default=frozenset(),
-        kind="list",
-        field=MORE_HOSTS,
-    )
-    yield from block(setting, control_reader(home))
     try:
-        note = MORE_HOSTS_NOTES.get(freshness(f"{path}.cdb", path))
+        found = freshness(f"{path}.cdb", path)
     except OSError as trouble:
-        note = f"Oops! Trouble with {MORE_HOSTS}.cdb: {trouble.strerror}."
-    if note is not None:
-        yield note
+        yield f"Oops! Trouble with {MORE_HOSTS}.cdb: {trouble.strerror}."
+        return
+    if found in MORE_HOSTS_NOTES:
+        yield MORE_HOSTS_NOTES[found]
 
 
 def shown(value: Any) -> Iterator[str]:
