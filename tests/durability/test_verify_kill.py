@@ -21,7 +21,7 @@ from qmail.launchers import package_folder
 
 SEED = 21
 CLIENTS = 6
-LOAD_S = 8.0
+LOAD_S = 6.0
 RECIPIENTS_MAX = 20
 VICTIMS = {"qmail-verify": 2, "qmail-lspawn": 1, "qmail-local": 7}
 """Who is killed and how often: what qmail-start has to start again takes longer every time.

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.fakes.serve_world import CONTROLS
 from tests.fakes.verify_world import (
     INSIDE,
@@ -323,6 +325,27 @@ def test_answers_are_bounded_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch
     for now, name in enumerate((b"a", b"b", b"a", b"c")):
         answers.add(name, float(now))
     assert [answers.has(name, 5.0) for name in (b"a", b"b", b"c")] == [True, False, True]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    reports=st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=30)), max_size=5),
+    rest=st.binary(max_size=30),
+    cut=st.integers(1, 50),
+)
+def test_whatever_comes_through_the_line_refuses_nobody_without_5_1_1(
+    reports: list[tuple[int, bytes]], rest: bytes, cut: int
+) -> None:
+    async def test(world: VerifyWorld) -> None:
+        client = world.client()
+        client.say(rcpt("joe"))
+        data = b"".join(Report(tag, text).pack() for tag, text in reports) + rest
+        for at in range(0, len(data), cut):
+            world.verify.data_received(data[at : at + cut])
+        heard = client.heard()
+        assert heard in ([], [OK], [LATER])
+
+    run_in_loop(test)
 
 
 # --- calling --------------------------------------------------------------------------------------

@@ -21,14 +21,20 @@ from tests.fakes.homes import (
     IS_ROOT,
     UID,
     as_owner,
+    call,
     open_folder,
     others_can_run_the_programs,
 )
 from tests.fakes.suite import WAIT_S, Suite
 
 from qmail.edge.accounts import MissingAccountError, separate_accounts
+from qmail.edge.station import call_door
 from qmail.edge.verify_line import QUESTION_S_MAX
+from qmail.mail import ADDRESS_BYTES_MAX
 from qmail.programs import verify
+from qmail.protocol.doors import REPORT_FRAME_MAX, Report
+from qmail.protocol.netstring import FrameReader
+from qmail.protocol.verify_door import Question, Verdict, verdict_of
 
 VIRTUAL = "virtual.ex"
 PERSON = "qvfyperson"
@@ -243,6 +249,40 @@ def test_account_that_may_not_ask_is_not_stopped_by_that(running: Suite) -> None
     if not IS_ROOT:
         pytest.skip("needs root")
     assert single(running, f"nobody@{HOST}", uid=UID + 1)[0] == 250
+
+
+def test_nonsense_at_the_door_ends_the_call_and_a_long_address_has_no_verdict(
+    running: Suite,
+) -> None:
+    with call(running.home, "verify") as stranger:
+        stranger.sendall(b"nonsense")
+        assert stranger.recv(100) == b""
+    long = b"x" * (ADDRESS_BYTES_MAX - len(HOST)) + f"@{HOST}".encode()
+    recipients = [b"joe@" + HOST.encode(), long, long[1:], b"j\0e@" + HOST.encode()]
+    questions = [Question(tag, recipient) for tag, recipient in enumerate(recipients)]
+    reader = FrameReader(REPORT_FRAME_MAX)
+    found: dict[int, Verdict] = {}
+    with call(running.home, "verify") as asker:
+        asker.sendall(b"".join(question.pack() for question in questions))
+        while len(found) < len(questions):
+            for report in map(Report.unpack, reader.feed(asker.recv(4096))):
+                found[report.delivery] = verdict_of(report.text)
+    unsure = Verdict.UNSURE
+    assert found == {0: Verdict.KNOWN, 1: unsure, 2: Verdict.UNKNOWN, 3: unsure}
+
+
+@pytest.mark.root
+def test_root_only_qmaild_may_ask(separate: SeparateSuite) -> None:
+    qmaild, stranger = (pwd.getpwnam(name).pw_uid for name in ("qmaild", "qmailr"))
+    for uid, may in ((qmaild, True), (stranger, False)):
+        os.seteuid(uid)
+        try:
+            with call_door(str(separate.home), "verify", may_wait=True):
+                assert may
+        except PermissionError:
+            assert not may
+        finally:
+            os.seteuid(0)
 
 
 # --- the program alone ----------------------------------------------------------------------------

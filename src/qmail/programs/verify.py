@@ -27,6 +27,7 @@ from qmail.edge.log import complain
 from qmail.edge.lookup import Lookup
 from qmail.edge.passwd import Machine
 from qmail.edge.station import Door, Listener, Station, inherited_door
+from qmail.mail import ADDRESS_BYTES_MAX
 from qmail.protocol.doors import REPORT_FRAME_MAX, Report
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Answer
@@ -147,7 +148,8 @@ class Verify:
             question = Question.unpack(payload)
             self._count += 1
             asker = (door, question.tag)
-            if self._count > QUESTIONS_MAX:
+            # A longer address would not pass the next door, and it would be asked there again.
+            if self._count > QUESTIONS_MAX or len(question.recipient) > ADDRESS_BYTES_MAX:
                 self._answer(asker, NO_TELLING)
                 continue
             address, report = by_route(question.recipient, self._routes)
