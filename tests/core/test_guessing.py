@@ -45,11 +45,12 @@ def test_session_ends_at_its_bound() -> None:
     assert hold_s(SESSION_MAX + 1) is None
 
 
-def test_client_at_its_bound_ends_each_session() -> None:
+def test_client_over_its_bound_gets_one_answer_a_session() -> None:
     guesses = Guesses(Clock())
     assert count(guesses, CLIENT_MAX, "192.0.2.1") == DELAY_S_MAX
-    assert count(guesses, 1, "192.0.2.1") is None
-    assert count(guesses, 1, "192.0.2.2") == 0.0
+    assert guesses.hold("192.0.2.1", 1, is_trusted=False) == DELAY_S_MAX
+    assert guesses.hold("192.0.2.1", 2, is_trusted=False) is None
+    assert guesses.hold("192.0.2.2", 2, is_trusted=False) == 0.0
 
 
 def test_new_session_does_not_start_from_nothing() -> None:

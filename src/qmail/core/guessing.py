@@ -17,7 +17,10 @@ DELAY_S_MAX: Final = 16.0
 SESSION_MAX: Final = 20
 """The unknown recipient of this number ends its session."""
 CLIENT_MAX: Final = 60
-"""A client with so many ends its session with each further one."""
+"""With more than so many of a client, the second one of a session ends it.
+
+Not the first: a message with one unknown recipient has to come to its end some time.
+"""
 FORGET_S: Final = 60.0
 """A client's count goes down by one in this time."""
 CLIENTS_MAX: Final = 10000
@@ -28,9 +31,9 @@ IPV6_NETWORK_BITS: Final = 64
 def hold_s(in_session: int, of_client: int = 0) -> float | None:
     """Return for how long the answer to an unknown recipient is held back; None: the session ends.
 
-    `in_session`, `of_client`: the how manieth it is of its session, and of its client.
+    `in_session`, `of_client`: its number among those of the session, and of the client.
     """
-    if in_session >= SESSION_MAX or of_client > CLIENT_MAX:
+    if in_session >= SESSION_MAX or (of_client > CLIENT_MAX and in_session > 1):
         return None
     count = max(in_session, of_client)
     if count <= FREE:

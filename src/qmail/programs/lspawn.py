@@ -197,32 +197,28 @@ class Lspawn:
             self._end_at = time.monotonic() + LAST_DELIVERIES_S_MAX
 
     def _on_call(self, sock: socket.socket) -> None:
-        self._admit(
-            Door(
-                self._station,
-                sock,
-                JOB_FRAME_MAX,
-                on_frames=self._on_jobs,
-                on_close=self._callers.discard,
-            ),
-            self._accounts["qmails"].uid,
+        door = Door(
+            self._station,
+            sock,
+            JOB_FRAME_MAX,
+            on_frames=self._on_jobs,
+            on_close=self._callers.discard,
         )
+        self._admit(door, "qmails")
 
     def _on_asker(self, sock: socket.socket) -> None:
-        self._admit(
-            Door(
-                self._station,
-                sock,
-                QUESTION_FRAME_MAX,
-                on_frames=self._on_questions,
-                on_close=self._callers.discard,
-            ),
-            self._accounts["qmailp"].uid,
+        door = Door(
+            self._station,
+            sock,
+            QUESTION_FRAME_MAX,
+            on_frames=self._on_questions,
+            on_close=self._callers.discard,
         )
+        self._admit(door, "qmailp")
 
-    def _admit(self, door: Door, uid: int) -> None:
+    def _admit(self, door: Door, account: str) -> None:
         self._callers.add(door)
-        if door.peer_uid != uid:
+        if door.peer_uid != self._accounts[account].uid:
             complain(NAME, f"refused a call from uid {door.peer_uid}")
             door.close()
 
@@ -242,12 +238,15 @@ class Lspawn:
                 self._report(serial, wrong)
 
     def _on_questions(self, door: Door, payloads: list[bytes]) -> None:
+        if self._end_at is not None:
+            # qmail-verify asks the next one.
+            return
         now = time.monotonic()
         for payload in payloads:
             question = Question.unpack(payload)
             serial = self._last_serial = self._last_serial + 1
             self._tickets[serial] = (door, question.tag)
-            if self._end_at is None and len(self._looks) < LOOKS_MAX:
+            if len(self._looks) < LOOKS_MAX:
                 self._looks[serial] = now
                 self._begin(serial, Job(question.tag, NO_BODY, b"", question.recipient), now)
             else:
