@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.utilities.explained_host import CONTROLS, FILES, explained_host
+from tests.utilities.explained_host import CONTROLS, FILES, PLACES, explained_host
 
 from qmail.utilities import front
 
@@ -41,7 +41,14 @@ def test_the_page_shows_what_is_printed(
 
 def test_the_page_shows_every_kind_of_address() -> None:
     words = " ".join(command for command, _ in BLOCKS)
-    for kind in ("here.example", "Shop.Example", "club.example", "wild.example", "--follow"):
+    for kind in (
+        "here.example",
+        "Shop.Example",
+        "club.example",
+        "wild.example",
+        "support@",
+        "--follow",
+    ):
         assert kind in words
 
 
@@ -50,4 +57,10 @@ def test_the_page_shows_the_files_of_the_host() -> None:
     for name, text in CONTROLS.items():
         assert f"control/{name}:\n{text}" in page
     for name, text in FILES.items():
-        assert f"{name.replace('users/', '/home/')}:\n{text}" in page
+        assert f"{place_of(name)}:\n{text}" in page
+
+
+def place_of(name: str) -> str:
+    """Return where a file of the host lies as people see it."""
+    top, _, rest = name.partition("/")
+    return f"{PLACES[top]}/{rest}"

@@ -12,7 +12,11 @@ import pytest
 from tests.fakes.name_server import NameServer, Zone
 from tests.utilities.conftest import NOBODY, make_ordinary_home
 
+from qmail.core.aliases import read_aliases
+from qmail.core.cdb import write_cdb
 from qmail.core.explanation import Explanation, Question, Step
+from qmail.core.list_files import make_list
+from qmail.core.rewriting import Hosts, Rewriter
 from qmail.edge.accounts import ACCOUNT_GROUPS, Account, Accounts
 from qmail.protocol.local_door import Owner
 from qmail.utilities import explain
@@ -48,7 +52,18 @@ FILES: Final = {
     "users/ann/.qmail": "./Maildir/\n&ann@far.example\n",
     "users/ann/.qmail-sales": "ann@here.example\n",
     "users/ann/.qmail-club-default": "",
+    "home/alias/.qmail-default": "|fastforward -d /etc/aliases.cdb\n",
+    "etc/aliases": (
+        "# customs of Sendmail\n"
+        "postmaster: joe\n"
+        'support: ann, "|ticket new"\n'
+        "staff: :include:/etc/mail/staff\n"
+        "owner-staff: ann\n"
+    ),
+    "etc/mail/staff": "joe\nann\ncarol@isp.example\n",
 }
+PLACES: Final = {"home": "/var/qmail", "users": "/home", "etc": "/etc"}
+"""Folders of the test, and what they stand for."""
 MAILDIRS: Final = ("users/joe/Maildir", "users/joe/Lists/archive", "users/ann/Maildir")
 ZONE: Final[Zone] = {
     ("far.example.", "MX"): [
@@ -115,7 +130,8 @@ def explained_host(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, text in CONTROLS.items():
         (home / "control" / name).write_text(text)
     for name, text in FILES.items():
-        write(folder / name, text)
+        write(folder / name, text.replace("/etc/", f"{folder}/etc/"))
+    _make_tables(folder / "etc")
     for name in MAILDIRS:
         make_maildir(folder / name)
     with NameServer(ZONE) as server:
@@ -142,7 +158,8 @@ def _shown(steps: Sequence[Step], folder: str) -> Iterator[Step]:
     for step in steps:
         if step.part != "note":
             text = re.sub(r"(\w+) \(uid \d+", _real_uid, _real_path(step.text, folder))
-            yield replace(step, text=text, file=_real_path(step.file, folder))
+            file, quote = (_real_path(one, folder) for one in (step.file, step.quote))
+            yield replace(step, text=text, file=file, quote=quote)
 
 
 def _real_uid(found: re.Match[str]) -> str:
@@ -150,5 +167,16 @@ def _real_uid(found: re.Match[str]) -> str:
 
 
 def _real_path(text: str, folder: str) -> str:
-    text = text.replace(f"{folder}/home", "/var/qmail")
-    return text.replace(f"{folder}/users", "/home")
+    for name, place in PLACES.items():
+        text = text.replace(f"{folder}/{name}", place)
+    return text
+
+
+def _make_tables(etc: Path) -> None:
+    """Do what newaliases and newinclude do."""
+    host = b"here.example"
+    rewriter = Rewriter(Hosts(host, host, host, host))
+    table = read_aliases((etc / "aliases").read_bytes(), rewriter)
+    assert table.problems == ()
+    write_cdb(f"{etc}/aliases.cdb", f"{etc}/aliases.tmp", table.records)
+    assert make_list(f"{etc}/mail/staff", rewriter).problems == ()

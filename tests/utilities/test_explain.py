@@ -61,10 +61,16 @@ def test_a_local_address_from_rcpt_to_the_last_line(host: Path, run: Run) -> Non
 
 
 def test_an_unknown_mailbox_ends_with_100(host: Path, run: Run) -> None:
-    code, text = run("nobody@here.example")
+    code, text = run("joe-nothing@here.example")
     assert code == 100
     assert "RCPT is answered 550 5.1.1" in text
-    assert "/var/qmail/alias/.qmail-default" in text
+    assert "/home/joe/.qmail-default" in text
+
+
+def test_an_alias_file_is_followed_to_its_lines(host: Path, run: Run) -> None:
+    text = run("support@here.example", "--from", "s@isp.example", "--follow")[1]
+    assert "/etc/aliases:3" in text
+    assert headings(text)[1].startswith("ann@here.example, from s@isp.example")
 
 
 def test_trouble_ends_with_111(host: Path, run: Run) -> None:
