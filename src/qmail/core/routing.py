@@ -32,15 +32,13 @@ def routes_from(controls: SendControls) -> Routes:
 
 def route(address: bytes, routes: Routes) -> tuple[Channel, bytes]:
     """Return the channel for `address` and the address as it is delivered."""
-    local, at, domain = address.rpartition(b"@")
-    if not at:
-        local, domain = address, routes.envnoathost
-    while domain.lower() in routes.percenthack:
-        head, percent, tail = local.rpartition(b"%")
-        if not percent:
-            break
-        local, domain = head, tail
-    address = local + b"@" + domain
+    if b"@" not in address:
+        address += b"@" + routes.envnoathost
+    local, _, domain = address.rpartition(b"@")
+    while domain.lower() in routes.percenthack and b"%" in local:
+        # The domain is what follows the last @, of the new address as of any other.
+        address = b"@".join(local.rsplit(b"%", 1))
+        local, _, domain = address.rpartition(b"@")
     lowered = domain.lower()
     if lowered in routes.locals:
         return Channel.LOCAL, address
