@@ -14,7 +14,9 @@ from qmail.utilities import init
 NOBODY = 65534
 
 
-def make_ordinary_home(home: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> list[str]:
+def make_ordinary_home(
+    home: Path, monkeypatch: pytest.MonkeyPatch, *more: str, sendmail: str = ""
+) -> list[str]:
     """Run `init` as an ordinary user would; under root as if root were nobody."""
     said: list[str] = []
     with monkeypatch.context() as patch:
@@ -22,7 +24,9 @@ def make_ordinary_home(home: Path, monkeypatch: pytest.MonkeyPatch, *more: str) 
             patch.setattr(os, "geteuid", lambda: NOBODY)
             patch.setattr(os, "getegid", lambda: NOBODY)
         host = more[0] if more else "mx.example.org"
-        init.make_home(str(home), host=host, listeners=more[1:], say=said.append)
+        init.make_home(
+            str(home), host=host, listeners=more[1:], say=said.append, sendmail=sendmail
+        )
     return said
 
 

@@ -120,6 +120,14 @@ def test_the_default_delivery_can_be_given(host: Path, run: Run) -> None:
     assert "appends to this mbox file" in text
 
 
+def test_the_default_delivery_may_be_a_control_file(host: Path, run: Run) -> None:
+    (host / "home/control/defaultdelivery").write_text("|dot-forward .forward\n./Mailbox\n")
+    text = run("joe@here.example")[1]
+    assert "the default delivery, as control/defaultdelivery says" in text
+    assert "runs a program" in text
+    assert "appends to this mbox file" in text
+
+
 def test_bytes_that_are_no_text_are_shown_and_break_nothing(host: Path, run: Run) -> None:
     address = os.fsdecode(b"j\xff\x1b[2J@here.example")
     code, text = run(address)

@@ -63,6 +63,7 @@ class Route:
 
 
 DEFAULT_LISTENERS: Final = (Listener("smtp", "127.0.0.1", 25),)
+DEFAULT_DELIVERY: Final = (b"./Mailbox",)
 
 
 def parse_listeners(name: str, lines: list[Line]) -> tuple[Listener, ...]:
@@ -185,6 +186,14 @@ def parse_patrn(name: str, lines: list[Line]) -> ModeBits:
     return ModeBits(text, 8)
 
 
+def parse_delivery(name: str, lines: list[Line]) -> tuple[bytes, ...]:
+    """Lines as in a `.qmail` file."""
+    for line in entries(lines):
+        if b"\0" in line.text:
+            raise ControlError(name, line.number, "a NUL byte inside the line")
+    return tuple(line.text for line in entries(lines))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartControls:
     """What qmail-start reads."""
@@ -194,6 +203,12 @@ class StartControls:
         DEFAULT_LISTENERS,
         kind="list",
         doc="What qmail-start opens, SERVICE HOST:PORT a line.",
+    )
+    defaultdelivery: tuple[bytes, ...] = control(
+        parse_delivery,
+        DEFAULT_DELIVERY,
+        kind="list",
+        doc="What a missing or empty .qmail stands for, unless qmail-start is told.",
     )
 
 

@@ -49,7 +49,6 @@ STOP_WAVES: Final = (("qmail-smtpd",), ("qmail-send",), tuple(RESIDENTS))
 WAVE_S_MAX: Final = 40.0
 FIRST_START_S: Final = 5.0
 BACKLOG: Final = 1024
-DEFAULT_DELIVERY: Final = "./Mailbox"
 
 
 # Before anything changes the folder: the programs lie beside this one.
@@ -66,7 +65,7 @@ class Starter:
     def __init__(self, home: str, accounts: Accounts, arguments: Sequence[str]) -> None:
         self._home = home
         self._accounts = accounts
-        self._delivery = arguments[0] if arguments else DEFAULT_DELIVERY
+        self._delivery = arguments[0] if arguments else ""
         self._logger = list(arguments[1:])
         self._station = Station()
         self._children: dict[str, Child] = {}
@@ -107,7 +106,10 @@ class Starter:
 
         Raises: CannotStartError, ControlError, OSError.
         """
-        listeners = load(StartControls, control_reader(self._home)).listeners
+        controls = load(StartControls, control_reader(self._home))
+        listeners = controls.listeners
+        if not self._delivery:
+            self._delivery = _default_delivery(controls)
         doors = {name: self._bind_door(name) for name in DOORS}
         ports = [self._bind_port(listener) for listener in listeners]
         self._start_logger()
@@ -255,6 +257,13 @@ class Starter:
             if child.pid:
                 self._say(f"warning: {child.program.name} does not stop; killing it")
                 os.kill(child.pid, signal.SIGKILL)
+
+
+def _default_delivery(controls: StartControls) -> str:
+    """Return what the control file says. Raises: CannotStartError: nothing."""
+    if not controls.defaultdelivery:
+        raise CannotStartError("control/defaultdelivery says nothing: write ./Maildir/ into it")
+    return os.fsdecode(b"\n".join(controls.defaultdelivery))
 
 
 def check_home(home: str) -> Accounts:

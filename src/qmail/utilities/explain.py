@@ -14,9 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.explain_dotqmail import LocalQuestion
 from qmail.core.explain_rcpt import answered
 from qmail.core.explanation import Explanation, Part, Question, Step, printable, worst
+from qmail.core.settings import StartControls
 from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
 from qmail.edge.passwd import Machine
 from qmail.edge.processes import processes_of
@@ -241,6 +243,14 @@ def _default_delivery(home: str, given: str | None) -> tuple[bytes, str]:
     for process in processes_of(home, frozenset({"qmail-lspawn"})):
         if process.arguments:
             return os.fsencode(process.arguments[0]), "as qmail-start was told"
+    read_control = control_reader(home)
+    try:
+        is_there = read_control("defaultdelivery") is not None
+        lines = load(StartControls, read_control).defaultdelivery
+    except (OSError, ControlError):
+        is_there, lines = False, ()
+    if is_there and lines:
+        return b"\n".join(lines), "as control/defaultdelivery says"
     return os.fsencode(DEFAULT_DELIVERY), f"taken to be {DEFAULT_DELIVERY}"
 
 

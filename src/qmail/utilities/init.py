@@ -38,6 +38,7 @@ from qmail.edge.host_name import is_host, own_host_name
 from qmail.edge.user_maildirs import make_user_maildirs
 from qmail.launchers import PROGRAMS
 from qmail.protocol.exits import Exit
+from qmail.utilities.init_sendmail import ALIASES, DEFAULT_FILE, Customs, wrong_with
 
 LISTENER_ROOT = "smtp 127.0.0.1:25"
 LISTENER_ORDINARY = "smtp 127.0.0.1:2525"
@@ -64,6 +65,7 @@ def main(argv: Sequence[str]) -> int:
             os.path.abspath(options.home),
             host=options.host,
             listeners=tuple(options.listen),
+            sendmail=options.sendmail,
             say=_say,
         )
         if options.maildirs and os.geteuid() == 0:
@@ -107,7 +109,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         action="store_false",
         help="as root: do not make ~/Maildir for the people of this machine",
     )
+    parser.add_argument(
+        "--sendmail",
+        nargs="?",
+        const=ALIASES,
+        default="",
+        metavar="ALIASES",
+        help="keep Sendmail's customs: the alias file (%(const)s), and .forward files",
+    )
     options = parser.parse_args(argv)
+    if options.sendmail and (wrong := wrong_with(options.sendmail)):
+        parser.error(f"--sendmail: {wrong}")
     if options.host is not None and not is_host(options.host):
         parser.error(f"--host: '{options.host}' is not a host name")
     try:
@@ -122,9 +134,16 @@ def _say(line: str) -> None:
 
 
 def make_home(
-    home: str, *, host: str | None, listeners: tuple[str, ...], say: Callable[[str], None]
+    home: str,
+    *,
+    host: str | None,
+    listeners: tuple[str, ...],
+    say: Callable[[str], None],
+    sendmail: str = "",
 ) -> None:
     """Make the home `home`, or repair it; tell `say` of every change.
+
+    `sendmail`: the alias file, where Sendmail's customs are wanted.
 
     Raises: OSError, HomeError, AccountToolError, MissingAccountError, ControlError: it can't be
     done; the text says what to do.
@@ -148,7 +167,14 @@ def make_home(
         if not is_qualified:
             say(f"note: this machine has no fully qualified name, so control/me says {name}")
             say("note: mail to the world needs a real one: edit control/me, or use --host")
-    _write_first_files(maker, accounts, first_controls(name, listeners), say)
+    _write_controls(maker, accounts, first_controls(name, listeners), say)
+    # Where .qmail-default is there already, it has the names that have no file.
+    names: tuple[str, ...] = () if os.path.lexists(f"{home}/{DEFAULT_FILE}") else FIRST_ALIASES
+    if sendmail:
+        customs = Customs(maker, accounts, sendmail, say)
+        customs.set_up()
+        names = tuple(customs.without_entry(FIRST_ALIASES))
+    _write_aliases(maker, accounts, names, say)
     _check_one_file_system(home)
     if maker.made_count:
         RealFs(home).sync()
@@ -207,15 +233,20 @@ def _make_links(maker: HomeMaker, accounts: Accounts) -> None:
             maker.link(f"{COMMANDS}/{name}", f"{folder}/{name}")
 
 
-def _write_first_files(
+def _write_controls(
     maker: HomeMaker, accounts: Accounts, controls: dict[str, str], say: Callable[[str], None]
 ) -> None:
     owner = ids_of(accounts, "root", "qmail")
     for name, text in controls.items():
         if maker.file(f"control/{name}", text.encode("ascii"), owner=owner, mode=0o644):
             say(f"wrote control/{name}: {', '.join(text.split(chr(10))[:-1])}")
+
+
+def _write_aliases(
+    maker: HomeMaker, accounts: Accounts, names: tuple[str, ...], say: Callable[[str], None]
+) -> None:
     owner = ids_of(accounts, "alias", "qmail")
-    for name in FIRST_ALIASES:
+    for name in names:
         text = FIRST_ALIAS_TEXT
         if maker.file(f"alias/.qmail-{name}", text.encode("ascii"), owner=owner, mode=0o644):
             say(f"wrote alias/.qmail-{name}: mail for {name} goes to {maker.home}/alias/Maildir")
