@@ -24,9 +24,7 @@ def make_ordinary_home(
             patch.setattr(os, "geteuid", lambda: NOBODY)
             patch.setattr(os, "getegid", lambda: NOBODY)
         host = more[0] if more else "mx.example.org"
-        init.make_home(
-            str(home), host=host, listeners=more[1:], say=said.append, sendmail=sendmail
-        )
+        init.make_home(str(home), host=host, listeners=more[1:], say=said.append, sendmail=sendmail)
     return said
 
 

@@ -8,6 +8,7 @@ from tests.programs.injection import Injection
 from tests.utilities.conftest import make_ordinary_home
 
 from qmail.core.cdb import Cdb
+from qmail.edge.home_maker import HomeError
 from qmail.utilities import init
 from qmail.utilities.init_sendmail import wrong_with
 
@@ -86,7 +87,7 @@ def test_a_bad_line_stops_it_before_mail_for_the_rest_is_taken(
     open_folder: Path, aliases: Path, make: Make, capfd: pytest.CaptureFixture[str]
 ) -> None:
     aliases.write_text("joe: /var/mail/joe\n")
-    with pytest.raises(init.HomeError, match=f"no {aliases}.cdb: mend what newaliases says"):
+    with pytest.raises(HomeError, match=f"no {aliases}.cdb: mend what newaliases says"):
         make()
     assert f"{aliases}:1: file delivery" in capfd.readouterr().err
     assert not (open_folder / "home/alias/.qmail-default").exists()
