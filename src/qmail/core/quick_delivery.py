@@ -27,6 +27,7 @@ from qmail.core.maildir import (
     take_back,
 )
 from qmail.core.message_source import FIRST_BYTES, FileSource, header_has, rest_of
+from qmail.core.table_answer import ask_table
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Target, Task
 from qmail.protocol.local_exits import local_report
@@ -205,11 +206,15 @@ class QuickDelivery:
         return target
 
     def look(self, packed: bytes) -> bytes:
-        """Report whether any file governs the target: K, D (no such mailbox) or Z (no telling)."""
+        """Report whether there is such a mailbox: K, D (there is not) or Z (no telling).
+
+        There is where a file governs the target; what only asks a table is asked in its place.
+        """
         try:
             target = Target.unpack(packed)
             with _files_of(target.home, self._patrn) as files:
-                find_plan(files, target, self._default_delivery)
+                plan = find_plan(files, target, self._default_delivery)
+            ask_table(plan, target)
         except StoppedError as stopped:
             return local_report(stopped.code, stopped.text)
         except (OSError, FrameError, ValueError):
