@@ -279,3 +279,15 @@ def test_a_patrn_that_is_none_is_named(text: bytes) -> None:
 def test_index_break_and_patrn_have_the_values_that_the_original_was_compiled_with() -> None:
     assert (local_controls().break_, local_controls().patrn) == (b"-", 0o002)
     assert str(local_controls().patrn) == "002"
+
+
+# --- defaultdelivery ------------------------------------------------------------------------------
+
+
+def test_the_default_delivery_is_the_lines_of_its_file() -> None:
+    raw = b"# first .forward\n|dot-forward .forward \n\n./Maildir/"
+    controls = load(StartControls, {"defaultdelivery": raw}.get)
+    assert controls.defaultdelivery == (b"|dot-forward .forward", b"./Maildir/")
+    assert load(StartControls, {}.get).defaultdelivery == (b"./Mailbox",)
+    with pytest.raises(ControlError, match=r"^control/defaultdelivery:2: a NUL byte"):
+        load(StartControls, {"defaultdelivery": b"a\n|b\0"}.get)

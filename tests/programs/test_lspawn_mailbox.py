@@ -14,6 +14,7 @@ from tests.programs.lspawn_driver import (
     ordinary_accounts,
 )
 
+from qmail.core.cdb import write_cdb
 from qmail.core.local_route import NO_DOMAIN, TRASH
 from qmail.edge.accounts import MissingAccountError, separate_accounts
 from qmail.edge.residents import LOOKS_PER_RESIDENT_MAX
@@ -65,6 +66,19 @@ def test_default_file_counts_as_yes(home: LspawnDriver) -> None:
         Verdict.KNOWN,
         Verdict.KNOWN,
         Verdict.UNKNOWN,
+    ]
+
+
+def test_default_file_that_only_asks_a_table_is_as_good_as_its_names(home: LspawnDriver) -> None:
+    table = str(home.home / "names.cdb")
+    home.write(".qmail-default", f"|fastforward -d {table}\n")
+    assert looked_up(home, "ann") == [Verdict.UNSURE]
+    write_cdb(table, f"{table}.tmp", [(b":ann@", b"&joe@example.net\0")])
+    assert looked_up(home, "ann", "Ann", "bob", "joe") == [
+        Verdict.KNOWN,
+        Verdict.KNOWN,
+        Verdict.UNKNOWN,
+        Verdict.KNOWN,
     ]
 
 

@@ -137,6 +137,24 @@ def test_a_bad_control_file_stops_the_start_with_file_and_line(
     assert any(says in line for line in suite.lines)
 
 
+def test_a_default_delivery_that_says_nothing_stops_the_start(suite: Suite) -> None:
+    suite.control("defaultdelivery", "# later\n")
+    suite.start("")
+    assert suite.ended() == 111
+    (line,) = suite.lines
+    assert line == (
+        "qmail-start: fatal: control/defaultdelivery says nothing: write ./Maildir/ into it"
+    )
+
+
+def test_the_argument_comes_before_the_control_file(suite: Suite) -> None:
+    suite.control("defaultdelivery", "|exit 100\n")
+    (suite.home / "alias/.qmail-postmaster").write_text("")
+    suite.start("./Maildir/").wait_for("status: local 0/")
+    suite.send(POSTMASTER)
+    suite.wait_for("success: did_1+0+0/")
+
+
 def test_a_port_in_use_stops_the_start(suite: Suite) -> None:
     with socket.create_server(("127.0.0.1", suite.port)):
         suite.start()

@@ -26,6 +26,7 @@ from qmail.core.explain_tools import Command
 from qmail.core.explanation import Part, Step, printable, sentence
 from qmail.core.home_files import PATRN, DotqmailFile, DotqmailFiles, HomeFiles, StoppedError
 from qmail.core.local_environment import Facts, delivered_to, environment, new_sender
+from qmail.core.table_answer import ask_table
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Target
 from qmail.protocol.local_exits import local_report
@@ -176,6 +177,7 @@ def explain_plan(question: LocalQuestion, home: HomeView, read_control: ReadFile
     report = KNOWN_REPORT
     try:
         plan = _find_plan(files, question)
+        report = _existence(plan, question.target)
         has_owner, has_verp = find_owner_files(files, question.target, question.sender)
     except StoppedError as stopped:
         text = sentence(stopped.text)
@@ -200,6 +202,15 @@ def explain_plan(question: LocalQuestion, home: HomeView, read_control: ReadFile
         steps.append(Step("result", "nothing is forwarded: that comes last"))
     onward = [address for pair in told.onward[:FORWARDS_MAX] for address in pair]
     return Part(tuple(steps), verdict, (report, *onward))
+
+
+def _existence(plan: Plan, target: Target) -> bytes:
+    """Return the report on whether there is a mailbox, where a file governs."""
+    try:
+        ask_table(plan, target)
+    except StoppedError as stopped:
+        return local_report(stopped.code, stopped.text)
+    return KNOWN_REPORT
 
 
 def _find_plan(files: WatchedFiles, question: LocalQuestion) -> Plan:
