@@ -288,6 +288,6 @@ def test_the_default_delivery_is_the_lines_of_its_file() -> None:
     raw = b"# first .forward\n|dot-forward .forward \n\n./Maildir/"
     controls = load(StartControls, {"defaultdelivery": raw}.get)
     assert controls.defaultdelivery == (b"|dot-forward .forward", b"./Maildir/")
-    assert load(StartControls, {}.get).defaultdelivery == (b"./Mailbox",)
+    assert load(StartControls, no_files).defaultdelivery == (b"./Mailbox",)
     with pytest.raises(ControlError, match=r"^control/defaultdelivery:2: a NUL byte"):
         load(StartControls, {"defaultdelivery": b"a\n|b\0"}.get)
