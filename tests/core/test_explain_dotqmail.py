@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from qmail.core.delivery import Delivery, show_plan
 from qmail.core.explain_dotqmail import (
-    LINES_SHOWN_MAX,
+    STEPS_SHOWN_MAX,
     LocalQuestion,
     explain_delivery,
     explain_plan,
@@ -204,9 +204,19 @@ def test_of_a_long_list_the_first_lines_are_shown_and_the_rest_counted() -> None
     count = 10_000
     text = b"".join(b"&a%d@far.example\n" % number for number in range(count))
     part = explain(MemoryHome({b".qmail-list": (text, False)}))
-    assert f"... | {count - LINES_SHOWN_MAX} more lines" in lines(part)
+    assert f"... | {count - STEPS_SHOWN_MAX} more like these" in lines(part)
     assert lines(part)[-1] == f"result | {count} forwards"
     assert len(part.steps) < STEPS_MAX
+    assert Part.unpack(part.pack()) == part
+
+
+def test_lines_with_many_details_are_shown_to_the_same_limit() -> None:
+    words = b" ".join(b"a%d@far.example" % number for number in range(90))
+    text = b"|forward " + words + b"\n"
+    part = explain(MemoryHome({b".qmail-list": (text * 100, False)}))
+    assert len(part.steps) < STEPS_SHOWN_MAX + 20
+    assert "... | 98 more like these" in lines(part)
+    assert lines(part)[-1] == "result | 100 programs"
     assert Part.unpack(part.pack()) == part
 
 

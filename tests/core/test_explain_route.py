@@ -99,6 +99,18 @@ def test_control_files_3_a_missing_locals_is_control_me() -> None:
     assert said(part)[-1][0] == "control/me:1"
 
 
+def test_without_me_the_name_of_the_file_is_added() -> None:
+    part = explain_route(Question(b"joe", b""), reader({"locals": b"here.example\n"}))
+    text = "no @ in the address: @envnoathost is added"
+    assert said(part)[0] == ("control/envnoathost", text)
+
+
+def test_of_very_many_keys_the_first_are_named() -> None:
+    part = routed(b"a@" + b"x." * 300 + b"example")
+    assert said(part)[-1][1].count("x.x") < 3000
+    assert "and 294 more, no catch-all: remote" in said(part)[-1][1]
+
+
 def test_delivery_1_percenthack_shows_every_turn() -> None:
     part = routed(b"a%b.example%q.example@p.example")
     assert said(part)[:2] == [

@@ -171,7 +171,8 @@ def test_forwards_in_a_circle_end(host: Path, run: Run) -> None:
 def test_a_chain_of_forwards_is_followed_to_a_limit(host: Path, run: Run) -> None:
     write(host / "users/joe/.qmail-default", '|forward "joe-x$DEFAULT@here.example"\n')
     text = run("joe-x@here.example", "--follow")[1]
-    assert len(headings(text)) == explain.DEPTH_MAX
+    assert len(headings(text)) == explain.DEPTH_MAX + 1
+    assert text.endswith("\n1 more addresses are not explained: --follow has a limit\n")
 
 
 def test_of_very_many_forwards_some_are_followed(host: Path, run: Run) -> None:
@@ -179,7 +180,8 @@ def test_of_very_many_forwards_some_are_followed(host: Path, run: Run) -> None:
     write(host / "users/joe/.qmail-many", many.replace("isp.example", "gone.invalid"))
     write(host / "home/control/smtproutes", ":[192.0.2.9]\n")
     text = run("joe-many@here.example", "--follow")[1]
-    assert len(headings(text)) == explain.FOLLOWED_MAX
+    assert len(headings(text)) == explain.FOLLOWED_MAX + 1
+    assert text.endswith("\n11 more addresses are not explained: --follow has a limit\n")
 
 
 def test_with_forwards_the_worst_verdict_counts(host: Path, run: Run) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from qmail.core.assign import ASSIGN, AssignError, assignments, key_shown, unpack_owner
 from qmail.core.cdb import CdbError
-from qmail.core.explanation import Part, Step, printable, sentence
+from qmail.core.explanation import Part, Step, printable, reason_of, sentence
 from qmail.core.local_route import TRASH, local_route, wrong_with_recipient
 from qmail.core.owners import CDB, Assigned, Owners
 from qmail.core.users import Directory
@@ -115,8 +115,7 @@ def _assigned_steps(local: bytes, owners: Owners, sources: AccountSources) -> li
     try:
         found = owners.assigned(local)
     except (OSError, CdbError) as trouble:
-        reason = trouble.strerror if isinstance(trouble, OSError) else str(trouble)
-        return [Step(ACCOUNT, printable((reason or "").encode(errors="replace")), CDB)]
+        return [Step(ACCOUNT, reason_of(trouble), CDB)]
     if found is None:
         return [Step(ACCOUNT, f"nothing is assigned for {printable(local)}", CDB)]
     text = f"{printable(key_shown(found.key))} -> {_shown_owner(found.owner)}"

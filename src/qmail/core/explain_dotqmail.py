@@ -33,7 +33,8 @@ from qmail.protocol.local_exits import local_report
 from qmail.protocol.verify_door import KNOWN_REPORT
 
 DOTQMAIL: Final = ".qmail"
-LINES_SHOWN_MAX: Final = 200
+STEPS_SHOWN_MAX: Final = 200
+"""Of lines and what their commands would do; more is counted only."""
 FORWARDS_MAX: Final = 1000
 """So many addresses are handed on to be explained too."""
 
@@ -291,16 +292,18 @@ class _Walk:
     def run(self, lines: list[_Line]) -> Exit:
         """Tell every line. Returns: whether the delivery could go well."""
         verdict = Exit.OK
+        steps = self._told.steps
+        hidden = 0
         for position, line in enumerate(lines):
-            before = len(self._told.steps)
+            before = len(steps)
             verdict = self._do(line)
             if verdict is not Exit.OK:
-                self._say_rest(lines[position + 1 :])
+                steps += _counted(len(lines) - position - 1, "that the delivery does not reach")
                 break
-            if position >= LINES_SHOWN_MAX:
-                del self._told.steps[before:]
-        else:
-            self._say_hidden(len(lines) - LINES_SHOWN_MAX)
+            if len(steps) > STEPS_SHOWN_MAX:
+                del steps[before:]
+                hidden += 1
+        steps += _counted(hidden, "like these")
         return Exit.OK if verdict is Exit.STOP else verdict
 
     def _do(self, line: _Line) -> Exit:
@@ -342,11 +345,7 @@ class _Walk:
         step = Step(f"line {line.number}", text, line.file, line.number, quote, 1)
         self._told.steps.append(step)
 
-    def _say_hidden(self, count: int) -> None:
-        if count > 0:
-            self._told.steps.append(Step("...", f"{count} more lines", depth=1))
 
-    def _say_rest(self, rest: list[_Line]) -> None:
-        if rest:
-            text = f"{len(rest)} more that the delivery does not reach"
-            self._told.steps.append(Step("...", text, depth=1))
+def _counted(count: int, what: str) -> list[Step]:
+    """Return a step for lines that are not shown."""
+    return [Step("...", f"{count} more {what}", depth=1)] if count else []

@@ -14,11 +14,11 @@ from qmail.core.controls import (
     parse_domain,
     split_lines,
 )
-from qmail.core.explanation import Part, Question, Step, printable
+from qmail.core.explanation import Part, Question, Step, printable, reason_of
 from qmail.core.relay import MORE_HOSTS, OwnAddresses, RelayClients
 from qmail.core.settings import SmtpdControls, Verify
 from qmail.core.smtp_policy import SmtpPolicy, has_more_hosts
-from qmail.core.watching import Controls, Journal, WatchedSet, unreadable
+from qmail.core.watching import Controls, Journal, WatchedSet, tried, unreadable
 from qmail.protocol.exits import Exit
 from qmail.protocol.reply import RECIPIENT_OK
 from qmail.protocol.smtp_server import RcptTo
@@ -109,8 +109,7 @@ def _rcpthosts_steps(journal: Journal, sources: Controls) -> Iterator[Step]:
     if key is not None:
         yield Step(SMTP, f"{printable(key)} is accepted", *sources.entry("rcpthosts", key))
     elif sources.is_there("rcpthosts"):
-        tried = ", ".join(dict.fromkeys(printable(one.key.lower()) for one in asked))
-        yield Step(SMTP, f"no entry for {tried}", "control/rcpthosts")
+        yield Step(SMTP, f"no entry for {tried(asked)}", "control/rcpthosts")
     else:
         yield Step(SMTP, "not there: mail is taken for no domain", "control/rcpthosts")
 
@@ -127,8 +126,7 @@ def _more_steps(journal: Journal, more_hosts: CdbFile, read_file: ReadFile) -> I
         keys = [one.key.lower() for one in journal.asked]
         found = next((key for key in keys if key and cdb.get(key) is not None), None)
     except (OSError, CdbError) as trouble:
-        reason = trouble.strerror if isinstance(trouble, OSError) else str(trouble)
-        yield Step(SMTP, printable((reason or "").encode(errors="replace")), MORE_CDB)
+        yield Step(SMTP, reason_of(trouble), MORE_CDB)
         return
     if found is None:
         yield Step(SMTP, "no entry either", MORE_CDB)

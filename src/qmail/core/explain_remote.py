@@ -11,7 +11,7 @@ from qmail.core.mx import SMTP_PORT, Target, is_this_machine
 from qmail.core.remote_delivery import read_remote_controls
 from qmail.core.settings import RemoteControls, Route
 from qmail.core.target_finder import Resolver, TargetFinder
-from qmail.core.watching import Controls, Journal, WatchedMap, unreadable
+from qmail.core.watching import Controls, Journal, WatchedMap, tried, unreadable
 from qmail.mail import Letter, Result
 from qmail.protocol.exits import Exit
 from qmail.protocol.lookups import Answer, Finding, LocalAddresses, MxRecord
@@ -83,8 +83,8 @@ async def explain_remote(
 
 def _route_step(journal: Journal, route: Route | None, sources: Controls) -> Step:
     if route is None:
-        tried = ", ".join(printable(one.key) for one in journal.of("smtproutes")[:-1])
-        text = f"no entry for {tried}, no catch-all: by MX" if tried else "no routes: by MX"
+        keys = tried(journal.of("smtproutes"))
+        text = f"no entry for {keys}, no catch-all: by MX" if keys else "no routes: by MX"
         return Step(REMOTE, text, "control/smtproutes")
     key = journal.hit("smtproutes") or b""
     relay = f"to {printable(route.relay)} port {route.port}, whatever the MX says"

@@ -7,7 +7,7 @@ from qmail.core.controls import ControlError, ReadFile, load
 from qmail.core.explanation import Part, Question, Step, printable
 from qmail.core.routing import Routes, route, routes_from, verp_sender
 from qmail.core.settings import SendControls
-from qmail.core.watching import Controls, Journal, WatchedMap, WatchedSet, unreadable
+from qmail.core.watching import Controls, Journal, WatchedMap, WatchedSet, tried, unreadable
 from qmail.protocol.exits import Exit
 
 ROUTE: Final = "route"
@@ -73,8 +73,9 @@ class _RouteTeller:
         asked = self._journal.of("virtualdomains")
         key = self._journal.hit("virtualdomains")
         if key is None:
-            tried = ", ".join(printable(one.key) for one in asked[:-1])
-            nothing = f"no entry for {tried}, no catch-all" if asked else "no virtual domains"
+            nothing = (
+                f"no entry for {tried(asked)}, no catch-all" if asked else "no virtual domains"
+            )
             return Step(ROUTE, f"{nothing}: remote, {printable(routed)}", "control/virtualdomains")
         prepend = self._routes.virtualdomains[key]
         text = f'{_kind_of_key(key)} -> prepend "{printable(prepend)}": {printable(routed)}, local'

@@ -149,6 +149,12 @@ def _escaped(character: str) -> str:
     )
 
 
+def reason_of(trouble: OSError | ValueError) -> str:
+    """Return what went wrong, as a part of a line."""
+    text = trouble.strerror if isinstance(trouble, OSError) else str(trouble)
+    return printable((text or "unknown error").encode(errors="replace"))
+
+
 def sentence(report: bytes) -> str:
     """Return what a program says at the end of a delivery, as a part of a line."""
     return printable(b" / ".join(report.strip().split(b"\n")))

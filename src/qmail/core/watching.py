@@ -7,7 +7,7 @@ keeps what they asked for, and the line that answered is found by parsing each l
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from qmail.core.controls import (
     ME,
@@ -19,9 +19,10 @@ from qmail.core.controls import (
     settings,
     split_lines,
 )
-from qmail.core.explanation import Part, Step
+from qmail.core.explanation import Part, Step, printable
 from qmail.protocol.exits import Exit
 
+KEYS_SHOWN_MAX: Final = 8
 Value = TypeVar("Value")
 
 
@@ -48,6 +49,14 @@ class Journal:
         """Return the key of a file that was found last, None where none was."""
         found = [one.key for one in self.of(name) if one.found]
         return found[-1] if found else None
+
+
+def tried(asked: Iterable[Asked]) -> str:
+    """Return the keys that were looked for, the first ones by name; an empty one is none."""
+    keys = list(dict.fromkeys(one.key.lower() for one in asked if one.key))
+    names = ", ".join(printable(key) for key in keys[:KEYS_SHOWN_MAX])
+    more = len(keys) - KEYS_SHOWN_MAX
+    return f"{names} and {more} more" if more > 0 else names
 
 
 class WatchedSet(frozenset[bytes]):
@@ -112,10 +121,9 @@ class Controls:
         """
         setting = self._settings[name]
         raw = self._read_file(name)
-        if raw is None and setting.default in (ME, ME_OR_NAME):
-            return f"control/{ME}", 1
         if raw is None:
-            return f"control/{name}", 0
+            has_me = setting.default in (ME, ME_OR_NAME) and self._read_file(ME) is not None
+            return (f"control/{ME}", 1) if has_me else (f"control/{name}", 0)
         if matches is None:
             return f"control/{name}", 1
         for line in reversed(entries(split_lines(raw))):

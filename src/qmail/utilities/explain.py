@@ -80,11 +80,10 @@ def main(argv: Sequence[str]) -> int:
     found = list(inquiry.run(Question(address, sender), is_following=chosen.follow))
     verdict = worst(explanation.verdict for explanation in found)
     if chosen.json:
-        print(
-            json.dumps({"exit": verdict, "explained": [one.as_json() for one in found]}, indent=1)
-        )
+        explained = [one.as_json() for one in found]
+        print(json.dumps({"exit": verdict, "explained": explained, "left": inquiry.left}, indent=1))
     else:
-        _show(found)
+        _show(found, inquiry.left)
     return verdict
 
 
@@ -115,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _show(found: Sequence[Explanation]) -> None:
+def _show(found: Sequence[Explanation], left: int) -> None:
     style = Style()
     if sys.stdout.isatty():
         is_bold = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -125,6 +124,8 @@ def _show(found: Sequence[Explanation]) -> None:
             print()
         for line in lines_of(explanation, style):
             print(line)
+    if left:
+        print(f"\n{left} more addresses are not explained: --follow has a limit")
 
 
 class Inquiry:
@@ -142,21 +143,22 @@ class Inquiry:
         self._default = default
         self._is_by_smtp = is_by_smtp
         self._client = client
+        self.left = 0
+        """So many addresses were forwarded to and not explained, for there were too many."""
 
     def run(self, asked: Question, *, is_following: bool) -> Iterator[Explanation]:
         """Explain an address, and with `is_following` what its mail is forwarded to."""
         level, seen = [asked], {asked.address}
         for depth in range(DEPTH_MAX):
-            following = []
+            following: dict[bytes, Question] = {}
             for question in level:
                 found = self._explain(question, is_first=depth == 0)
                 yield found
-                following += [one for one in found.forwards if is_following]
+                following |= {one.address: one for one in found.forwards if is_following}
             # Of addresses that come again, each is explained once: a loop ends here.
-            level = list(
-                {one.address: one for one in following if one.address not in seen}.values()
-            )
-            level = level[: FOLLOWED_MAX - len(seen)]
+            new = [one for address, one in following.items() if address not in seen]
+            level = new[: FOLLOWED_MAX - len(seen)] if depth < DEPTH_MAX - 1 else []
+            self.left += len(new) - len(level)
             seen |= {one.address for one in level}
 
     def _explain(self, question: Question, *, is_first: bool) -> Explanation:
