@@ -167,6 +167,16 @@ def test_an_open_file_outlives_its_name(fs: Fs) -> None:
     fails(errno.EBADF, lambda: fs.close(fd))
 
 
+def test_a_folder_is_opened_to_be_synced_and_nothing_else(fs: Fs) -> None:
+    put(fs, "a/x", b"one")
+    fd = fs.open_folder("a")
+    fs.fsync(fd)
+    fs.close(fd)
+    fails(errno.EBADF, lambda: fs.fsync(fd))
+    fails(errno.ENOENT, lambda: fs.open_folder("none"))
+    fails(errno.ENOTDIR, lambda: fs.open_folder("a/x"))
+
+
 def test_overwriting_keeps_length_and_time(fs: Fs) -> None:
     put(fs, "a/x", b"Ta\0Tb\0")
     fs.set_mtime("a/x", 1_000_000.0)
@@ -321,6 +331,31 @@ def test_fsync_keeps_bytes_and_no_name() -> None:
         expected = {"a/x": b"one"} if fsync_keeps_names else {}
         assert disk.after_power_cut(NOTHING).files() == expected
         assert disk.after_power_cut(Choice(1)).files() == {"a/x": b"one"}
+
+
+def test_fsync_of_a_folder_keeps_its_names_and_no_others() -> None:
+    for fsync_keeps_names in (False, True):
+        disk = simulated()
+        disk.fsync_keeps_names = fsync_keeps_names
+        put(disk, "a/x", b"one")
+        disk.rename("a/x", "b/y")
+        folder = disk.open_folder("b")
+        disk.fsync(folder)
+        assert disk.after_power_cut(NOTHING).files() == {"b/y": b""}
+        both = {"a/x": b"", "b/y": b""}
+        assert disk.after_power_cut(Choice(1)).files() == (
+            {"b/y": b""} if fsync_keeps_names else both
+        )
+        disk.sync()
+        assert disk.after_power_cut(NOTHING).files() == {"b/y": b"one"}
+
+
+def test_failed_fsync_of_a_folder_says_so() -> None:
+    disk = simulated()
+    put(disk, "a/x", b"one")
+    folder = disk.open_folder("a")
+    disk.fail_next(write=False)
+    fails(errno.EIO, lambda: disk.fsync(folder))
 
 
 def test_the_power_is_cut_before_the_operation_and_stays_off() -> None:

@@ -28,10 +28,22 @@ class TellingFs(RealFs):
         super().__init__(root)
         self.done: list[str] = []
         self.broken = False
+        self.broken_from = 0
+        self.folder = -1
+        self.fsync = self.tell_fsync
 
     def sync(self) -> None:
         self.done.append("sync")
         if self.broken:
+            raise OSError(errno.EIO, "input/output error")
+
+    def open_folder(self, path: str) -> int:
+        self.folder = super().open_folder(path)
+        return self.folder
+
+    def tell_fsync(self, fd: object) -> None:
+        self.done.append("fsync new" if fd == self.folder else "fsync file")
+        if self.broken and self.broken_from <= len(self.done):
             raise OSError(errno.EIO, "input/output error")
 
     def rename(self, old: str, new: str) -> None:
@@ -60,9 +72,20 @@ def prepared(fs: TellingFs, name: str, text: bytes = b"x") -> Copy:
 
 def test_bytes_are_synced_before_the_name_and_the_name_before_success(fs: TellingFs) -> None:
     deliver(Folder(fs, 1), "a", b"head\n", [b"body\n", b"more\n"])
-    assert fs.done == ["create tmp/", "sync", "rename new/", "sync"]
+    assert fs.done == ["create tmp/", "fsync file", "rename new/", "fsync new"]
     assert files(fs, "new") == [b"head\nbody\nmore\n"]
     assert files(fs, "tmp") == []
+
+
+@pytest.mark.parametrize("failing", ["fsync file", "fsync new"])
+def test_failed_sync_of_a_lonely_delivery_is_final_and_leaves_nothing(
+    fs: TellingFs, failing: str
+) -> None:
+    fs.broken, fs.broken_from = True, 2 if failing == "fsync file" else 4
+    with pytest.raises(OSError, match="input/output"):
+        deliver(Folder(fs, 1), "a", b"text\n")
+    assert fs.done[-1] == failing
+    assert files(fs, "tmp") == files(fs, "new") == []
 
 
 def test_one_sync_serves_the_bytes_of_one_batch_and_the_names_of_the_last(fs: TellingFs) -> None:

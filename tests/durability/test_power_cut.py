@@ -18,7 +18,7 @@ from tests.durability.scenarios import (
     two_local,
 )
 from tests.sim.power import Power
-from tests.sim.simworld import Disks, Machine, Mail, Outside
+from tests.sim.simworld import Deliverer, Disks, LonelyDeliverer, Machine, Mail, Outside
 from tests.sim.survey import (
     MODELS,
     Model,
@@ -33,6 +33,7 @@ from tests.sim.survey import (
 )
 from tests.sim.wrong_orders import (
     HastyDeliverer,
+    HastyLonelyDeliverer,
     HastyWriter,
     OriginalDeliverer,
     OriginalWriter,
@@ -47,6 +48,8 @@ def model_much_mixed(disks: Disks, seed: int) -> Iterator[Pair]:
         yield from model_mixed(disks, 1000 * index + seed)
 
 
+LOCAL_SCENARIOS = (one_local, two_local, local_and_remote, number_reused, deferred_then_delivered)
+
 NAMES_FIRST: dict[str, Model] = {"mixed": model_much_mixed}
 
 
@@ -55,6 +58,17 @@ def test_a_power_cut_at_any_operation_loses_nothing(scenario: Scenario) -> None:
     tally = survey(scenario, MODELS)
     assert tally.operations >= 8
     assert tally.cuts > 5 * tally.operations
+    assert tally.recoveries > tally.operations
+
+
+@pytest.mark.parametrize("fsync_keeps_names", [False, True])
+@pytest.mark.parametrize("scenario", LOCAL_SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_a_power_cut_loses_no_delivery_that_has_no_company(
+    scenario: Scenario, fsync_keeps_names: bool
+) -> None:
+    boot = machine_with(deliverer=LonelyDeliverer, fsync_keeps_names=fsync_keeps_names)
+    tally = survey(scenario, MODELS, boot)
+    assert tally.operations >= 8
     assert tally.recoveries > tally.operations
 
 
@@ -120,6 +134,9 @@ def test_the_original_order_of_a_maildir_delivery_loses_the_message(
     assert "LossError" in findings(number_reused, {"nothing": model_nothing}, boot)
 
 
-def test_naming_a_delivery_before_its_bytes_are_synced_shows_half_of_it() -> None:
-    found = findings(one_local, NAMES_FIRST, machine_with(deliverer=HastyDeliverer))
+@pytest.mark.parametrize("deliverer", [HastyDeliverer, HastyLonelyDeliverer])
+def test_naming_a_delivery_before_its_bytes_are_synced_shows_half_of_it(
+    deliverer: type[Deliverer],
+) -> None:
+    found = findings(one_local, NAMES_FIRST, machine_with(deliverer=deliverer))
     assert "HalfMessageError" in found

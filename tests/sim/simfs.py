@@ -8,8 +8,9 @@ What is true of it, and why it is so unkind:
 - Bytes are on disk only after `sync` or `fsync` of their file, and until then any part of them may
   be: nothing, the first half, zeros of the right length, all. A name can be on disk before the
   bytes of its file.
-- `fsync` of a file keeps its bytes and no name, as POSIX says. With `fsync_keeps_names` it carries
-  all earlier names with it, as the journals above do in practice.
+- `fsync` of a file keeps its bytes and no name, as POSIX says; of a folder, the names in it and
+  none elsewhere: a file that was moved there may be in its old place as well. With
+  `fsync_keeps_names` both carry all earlier names with them, as the journals above do in practice.
 - An inode number is used again as soon as its file is gone, the lowest first.
 - A sync that fails drops its bytes for good: the next one claims success and does not write them.
   Each program that syncs is told of the failure once, as Linux does since 5.8.
@@ -23,52 +24,28 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from random import Random
 from zlib import crc32
 
-from tests.sim.power import Choice, Power, Torn, torn_bytes
+from tests.sim.inodes import (
+    Change,
+    Inode,
+    Opened,
+    apply,
+    clean,
+    describe,
+    drop,
+    put,
+    split,
+    survivor,
+)
+from tests.sim.power import Choice, Power, Torn
 from tests.sim.simclock import SimClock
 
 from qmail.core.fs import FileInfo
 
 FIRST_INODE = 11
 FOLDER_INODES = 1_000_000
-
-
-@dataclass(eq=False, slots=True)
-class Inode:
-    """One file: its bytes as programs see them, and as they are on disk."""
-
-    number: int
-    mode: int
-    data: bytearray
-    disk: bytes
-    mtime: float
-    ctime: float
-    disk_mtime: float
-    links: int = 0
-    opens: int = 0
-    is_dirty: bool = False
-
-
-@dataclass(slots=True)
-class Opened:
-    """One descriptor."""
-
-    inode: Inode
-    position: int
-    appends: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One change of names or times that waits for a sync: all of it survives, or nothing."""
-
-    removed: str | None = None
-    added: str | None = None
-    inode: Inode | None = None
-    mtime: float | None = None
 
 
 def _error(code: int, path: str) -> OSError:
@@ -95,6 +72,7 @@ class SimFs:
         self._dirty: list[Inode] = []
         self._folders: dict[str, dict[str, Inode]] = {"": {}}
         self._opened: dict[int, Opened] = {}
+        self._opened_folders: dict[int, str] = {}
         self._used: set[int] = set()
         self._next_fd = 100
 
@@ -118,7 +96,7 @@ class SimFs:
 
     def drop_descriptors(self) -> None:
         """Close all that is open: the one program that had files open was killed."""
-        for fd in list(self._opened):
+        for fd in [*self._opened, *self._opened_folders]:
             self.close(fd)
 
     def files(self) -> dict[str, bytes]:
@@ -160,7 +138,7 @@ class SimFs:
             copy = copies.get(inode)
             if copy is None:
                 torn = random.choice(list(Torn)) if random else choice.torn
-                copy = copies[inode] = _survivor(inode, torn, times.get(inode))
+                copy = copies[inode] = survivor(inode, torn, times.get(inode))
             copy.links += 1
             found._enter(path, copy)
             found._durable[path] = copy
@@ -171,7 +149,7 @@ class SimFs:
         names = dict(self._durable)
         times: dict[Inode, float] = {}
         for change in self._waiting[:count]:
-            _apply(change, names)
+            apply(change, names)
             if change.mtime is not None and change.inode is not None:
                 times[change.inode] = change.mtime
         return names, times
@@ -273,7 +251,7 @@ class SimFs:
         kept = data[: len(data) // 2] if is_full else data
         inode = opened.inode
         start = len(inode.data) if opened.appends else opened.position
-        _put(inode.data, start, kept)
+        put(inode.data, start, kept)
         opened.position = start + len(kept)
         self._touch(inode)
         if is_full:
@@ -282,17 +260,33 @@ class SimFs:
     def fsync(self, fd: int) -> None:
         """Put the file's bytes on disk."""
         self.power.step()
-        inode = self._of(fd).inode
+        folder = self._opened_folders.get(fd)
+        inode = None if folder is not None else self._of(fd).inode
         if self._fails():
-            _drop(inode)
+            if inode is not None:
+                drop(inode)
             raise _error(errno.EIO, str(fd))
-        _clean(inode)
+        if inode is not None:
+            clean(inode)
         if self.fsync_keeps_names:
             self._keep_names()
+        elif folder is not None:
+            self._keep_names_in(folder)
+
+    def open_folder(self, path: str) -> int:
+        """Open a folder; `fsync` of the descriptor puts the names in it on disk."""
+        self.power.check()
+        if path not in self._folders:
+            raise _error(errno.ENOTDIR if path in self._files else errno.ENOENT, path)
+        self._next_fd += 1
+        self._opened_folders[self._next_fd] = path
+        return self._next_fd
 
     def close(self, fd: int) -> None:
         """Close a descriptor."""
         self.power.check()
+        if self._opened_folders.pop(fd, None) is not None:
+            return
         inode = self._of(fd).inode
         del self._opened[fd]
         inode.opens -= 1
@@ -301,13 +295,13 @@ class SimFs:
     def info_of(self, fd: int) -> FileInfo:
         """Describe an open file."""
         self.power.check()
-        return _describe(self._of(fd).inode)
+        return describe(self._of(fd).inode)
 
     def overwrite(self, path: str, offset: int, data: bytes) -> None:
         """Write `data` over what is at `offset`; the file keeps its length and its mtime."""
         self.power.step()
         inode = self._find(path)
-        _put(inode.data, offset, data)
+        put(inode.data, offset, data)
         inode.ctime = self.clock.now()
         self._soil(inode)
 
@@ -316,7 +310,7 @@ class SimFs:
         self.power.step()
         inode = self._of(fd).inode
         del inode.data[size:]
-        _put(inode.data, size, b"")
+        put(inode.data, size, b"")
         self._touch(inode)
 
     def rename(self, old: str, new: str) -> None:
@@ -372,10 +366,10 @@ class SimFs:
         self.power.step()
         if self._fails():
             for inode in self._dirty:
-                _drop(inode)
+                drop(inode)
         else:
             for inode in self._dirty:
-                _clean(inode)
+                clean(inode)
             self._keep_names()
         self._dirty.clear()
         who = self.power.who
@@ -392,10 +386,19 @@ class SimFs:
 
     def _keep_names(self) -> None:
         for change in self._waiting:
-            _apply(change, self._durable)
+            apply(change, self._durable)
             if change.mtime is not None and change.inode is not None:
                 change.inode.disk_mtime = change.mtime
         self._waiting.clear()
+
+    def _keep_names_in(self, folder: str) -> None:
+        """Put the names of one folder on disk; what else a change did still waits."""
+        waiting, self._waiting = self._waiting, []
+        for change in waiting:
+            here, rest = split(change, folder)
+            apply(here, self._durable)
+            if not rest.is_nothing:
+                self._waiting.append(rest)
 
     def read(self, path: str, bytes_max: int) -> bytes:
         """Return the whole file.
@@ -422,7 +425,7 @@ class SimFs:
             now = self.clock.now()
             return FileInfo(FOLDER_INODES, 0, now, now, 0, stat.S_IFDIR | 0o755)
         try:
-            return _describe(self._find(path))
+            return describe(self._find(path))
         except FileNotFoundError:
             return None
 
@@ -441,39 +444,3 @@ class SimFs:
         for index, path in enumerate(self._folders):
             if path.startswith(inside) and path and "/" not in path[len(inside) :]:
                 yield path[len(inside) :], FOLDER_INODES + index
-
-
-def _apply(change: Change, names: dict[str, Inode]) -> None:
-    if change.removed is not None:
-        names.pop(change.removed, None)
-    if change.added is not None and change.inode is not None:
-        names[change.added] = change.inode
-
-
-def _clean(inode: Inode) -> None:
-    if inode.is_dirty:
-        inode.disk = bytes(inode.data)
-        inode.is_dirty = False
-
-
-def _drop(inode: Inode) -> None:
-    # Not dirty from now on, and yet not on disk: no later sync writes these bytes.
-    inode.is_dirty = False
-
-
-def _survivor(inode: Inode, torn: Torn, mtime: float | None) -> Inode:
-    # After a failed sync a file is not dirty, and still its bytes are not those on disk.
-    data = torn_bytes(torn, inode.disk, bytes(inode.data)) if inode.is_dirty else inode.disk
-    when = inode.disk_mtime if mtime is None else mtime
-    return Inode(inode.number, inode.mode, bytearray(data), data, when, inode.ctime, when)
-
-
-def _put(data: bytearray, offset: int, new: bytes) -> None:
-    if offset > len(data):
-        data += bytes(offset - len(data))
-    data[offset : offset + len(new)] = new
-
-
-def _describe(inode: Inode) -> FileInfo:
-    newest = max(inode.mtime, inode.ctime)
-    return FileInfo(inode.number, len(inode.data), inode.mtime, newest, 0, inode.mode)

@@ -21,7 +21,7 @@ from tests.sim.simfs import SimFs
 from qmail.core.bounce import BounceControls
 from qmail.core.dispatch import Dispatcher
 from qmail.core.dispatch_values import Bounce, Message, Policy
-from qmail.core.maildir import Folder, GroupCommit, prepare
+from qmail.core.maildir import Folder, GroupCommit, deliver, prepare
 from qmail.core.queue_clean import clean, clean_pid
 from qmail.core.queue_desk import Caller, Desk
 from qmail.core.queue_layout import OSSIFIED_S, SPLIT_FOLDERS, Layout
@@ -234,6 +234,21 @@ class Deliverer:
 
     def _report(self, channel: Channel, job: Job, result: Result) -> None:
         self.reports.append((channel, Report(job.delivery, result.pack())))
+
+
+class LonelyDeliverer(Deliverer):
+    """The same without company: each delivery syncs its own file and folder."""
+
+    def deliver(self, mails: list[tuple[Job, bytes]]) -> Iterator[tuple[Job, OSError | None]]:
+        """Deliver one after the other."""
+        for job, text in mails:
+            folder, name = self.new_place(job.recipient)
+            try:
+                deliver(folder, name, text[:10], [text[10:]])
+            except OSError as trouble:
+                yield job, trouble
+            else:
+                yield job, None
 
 
 class SendProgram:

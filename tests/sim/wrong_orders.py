@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tests.sim.simworld import Deliverer, Machine, QueueProgram
 
 from qmail.core.dates import mail_date
-from qmail.core.maildir import prepare, publish
+from qmail.core.maildir import finish_alone, prepare, publish
 from qmail.core.queue_write import Draft, DraftState, QueueWriter, Round
 from qmail.protocol.doors import Job
 
@@ -101,6 +101,17 @@ class HastyDeliverer(Deliverer):
             folder, name = self.new_place(job.recipient)
             publish(prepare(folder, name, text))
             folder.fs.sync()
+            yield job, None
+
+
+class HastyLonelyDeliverer(Deliverer):
+    """The folder is synced, and the file is not: new/NAME is there before its bytes."""
+
+    def deliver(self, mails: list[tuple[Job, bytes]]) -> Iterator[tuple[Job, OSError | None]]:
+        """Write, name, sync the folder."""
+        for job, text in mails:
+            folder, name = self.new_place(job.recipient)
+            finish_alone((prepare(folder, name, text),))
             yield job, None
 
 

@@ -48,12 +48,16 @@ class Fs(Protocol):
         """Open an existing file for writing from its start; return a descriptor."""
         ...
 
+    def open_folder(self, path: str) -> int:
+        """Open a folder; `fsync` of the descriptor puts the names in it on disk."""
+        ...
+
     def write(self, fd: int, data: bytes) -> None:
         """Write all of `data`."""
         ...
 
     def fsync(self, fd: int) -> None:
-        """Put the file's bytes on disk."""
+        """Put the file's bytes on disk, or the names in a folder."""
         ...
 
     def close(self, fd: int) -> None:
@@ -119,13 +123,16 @@ def _describe(found: os.stat_result) -> FileInfo:
     )
 
 
+_SYNCFS: Final = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+"""Looked up once: that costs more than a delivery."""
+
+
 class RealFs:
     """The file system below the folder `root`."""
 
     def __init__(self, root: str) -> None:
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._syncfs = getattr(libc, "syncfs", None)
+        self._syncfs = _SYNCFS
 
     def release(self) -> None:
         """Close the root: nothing works any more. For programs that visit many folders."""
@@ -144,6 +151,10 @@ class RealFs:
     def reuse(self, path: str) -> int:
         """Open an existing file for writing from its start; return a descriptor."""
         return os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._root)
+
+    def open_folder(self, path: str) -> int:
+        """Open a folder; `fsync` of the descriptor puts the names in it on disk."""
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
 
     def write(self, fd: int, data: bytes) -> None:
         """Write all of `data`."""

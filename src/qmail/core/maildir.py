@@ -7,7 +7,11 @@
 
 `GroupCommit` runs this as a pipeline: the sync that puts one batch's bytes on disk puts the names
 of the batch before it there as well. A failed sync is final for its files: they are taken back, and
-the retry writes new ones. Source: spec/delivery.md 9, design "Durability".
+the retry writes new ones.
+
+A delivery that has no company shares nothing: `fsync` of its file and then of new/ do the same for
+it as two syncs of everything, in less than half the time where many processes deliver.
+Source: spec/delivery.md 9, design "Durability".
 
 Names hold over NFS. In tmp/ it is the random part that tells two hosts apart which think they are
 the same; in new/ device and inode are in the name too, so it can only be this file's, and `rename`
@@ -90,10 +94,13 @@ class NameMaker:
         return f"{seconds}.M{micros}{self._middle}{next(self._count)}{self._end}"
 
 
-def prepare(folder: Folder, name: str, head: bytes, rest: Iterable[bytes] = ()) -> Copy:
+def prepare(
+    folder: Folder, name: str, head: bytes, rest: Iterable[bytes] = (), *, is_alone: bool = False
+) -> Copy:
     """Write tmp/NAME: `head`, then the parts of `rest`. Nothing stays behind on failure.
 
-    `name`: as `NameMaker` makes it. Returns: the file, with the name it will have in new/.
+    `name`: as `NameMaker` makes it. `is_alone`: no sync will be shared, so the bytes are put on
+    disk here. Returns: the file, with the name it will have in new/.
     Raises: OSError: no maildir there, name taken, disk full, or the message can't be read.
     """
     fs, path = folder.fs, TMP + name
@@ -106,6 +113,8 @@ def prepare(folder: Folder, name: str, head: bytes, rest: Iterable[bytes] = ()) 
             fs.write(fd, head)
             for part in rest:
                 fs.write(fd, part)
+            if is_alone:
+                fs.fsync(fd)
         finally:
             fs.close(fd)
     except BaseException:
@@ -237,9 +246,28 @@ def deliver(folder: Folder, name: str, head: bytes, rest: Iterable[bytes] = ()) 
 
     Raises: OSError: it is not delivered, and nothing of it is left.
     """
-    commit = GroupCommit()
-    commit.add(0, (prepare(folder, name, head, rest),))
-    while not commit.is_idle:
-        for settled in commit.step():
-            if settled.trouble is not None:
-                raise settled.trouble
+    finish_alone((prepare(folder, name, head, rest, is_alone=True),))
+
+
+def finish_alone(copies: Sequence[Copy]) -> None:
+    """Publish the files of one delivery, whose bytes are on disk, and put the names there too.
+
+    Raises: OSError: it is not delivered, and nothing of it is left.
+    """
+    try:
+        for copy in copies:
+            _publish_for_good(copy)
+    except OSError:
+        _take_back_all(copies)
+        raise
+
+
+def _publish_for_good(copy: Copy) -> None:
+    fs = copy.folder.fs
+    # Opened before, so that no failure of the disk from there on goes unnoticed.
+    fd = fs.open_folder("new")
+    try:
+        publish(copy)
+        fs.fsync(fd)
+    finally:
+        fs.close(fd)

@@ -6,7 +6,7 @@ its own. Files of the recipient are looked at once a turn: a turn is one moment.
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,7 @@ from qmail.core.maildir import (
     Folder,
     GroupCommit,
     NameMaker,
+    finish_alone,
     open_folder,
     prepare,
     remove_stale,
@@ -133,6 +134,7 @@ class QuickDelivery:
         self._commit = GroupCommit()
         self._targets: dict[bytes, Target] = {}
         self._what: dict[int, bytes] = {}
+        self._is_alone = False
 
     @property
     def is_idle(self) -> bool:
@@ -149,6 +151,8 @@ class QuickDelivery:
         answers: dict[bytes, _Answer] = {}
         if self._commit.is_idle:
             self._folders.trim()
+        tasks = list(tasks)
+        self._is_alone = self._commit.is_idle and len(tasks) == 1
         for task, fd in tasks:
             packed = task.target
             if packed not in answers:
@@ -253,13 +257,23 @@ class QuickDelivery:
         for path, folder in route.folders:
             rest = rest_of(source, FIRST_BYTES) if len(first) == FIRST_BYTES else ()
             try:
-                copies.append(prepare(folder, self._names.next(), head, rest))
+                name = self._names.next()
+                copies.append(prepare(folder, name, head, rest, is_alone=self._is_alone))
             except OSError as trouble:
                 for made in copies:
                     take_back(made)
                 return local_report(Exit.TEMPORARY, disk_trouble(path, trouble))
-        if not copies:
-            return route.report
+        if not copies or self._is_alone:
+            return _finish_alone(copies, route.report)
         self._what[task.serial] = route.report
         self._commit.add(task.serial, copies)
         return None
+
+
+def _finish_alone(copies: Sequence[Copy], report: bytes) -> bytes:
+    """Finish a delivery that shares no sync with others. Returns: its report."""
+    try:
+        finish_alone(copies)
+    except OSError as trouble:
+        return local_report(Exit.TEMPORARY, disk_trouble(b"maildir", trouble))
+    return report
