@@ -8,6 +8,7 @@ import signal
 import smtplib
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from tests.fakes.homes import (
     UID,
     as_owner,
     call,
+    listen,
+    make_home,
     open_folder,
     others_can_run_the_programs,
 )
@@ -286,6 +289,32 @@ def test_root_only_qmaild_may_ask(separate: SeparateSuite) -> None:
 
 
 # --- the program alone ----------------------------------------------------------------------------
+
+
+def test_without_qmail_lspawn_the_answer_is_no_telling_and_it_comes() -> None:
+    program = (
+        "import sys; from qmail.programs import verify; "
+        "verify.MAILBOX_S_MAX = 0.1; sys.exit(verify.main([]))"
+    )
+    with open_folder() as folder:
+        make_home(folder / "home", "smtp 127.0.0.1:1")
+        with listen(folder / "home", "verify") as door, subprocess.Popen(
+            [sys.executable, "-c", program],
+            env={**os.environ, "QMAIL_HOME": str(folder / "home"),
+                 "QMAIL_DOOR": str(door.fileno())},
+            pass_fds=[door.fileno()],
+            user=UID if IS_ROOT else None,
+            group=GID if IS_ROOT else None,
+            extra_groups=[] if IS_ROOT else None,
+        ) as process:  # fmt: skip
+            try:
+                with call(folder / "home", "verify") as asker:
+                    asker.sendall(Question(7, f"joe@{HOST}".encode()).pack())
+                    (payload,) = FrameReader(REPORT_FRAME_MAX).feed(asker.recv(4096))
+            finally:
+                process.terminate()
+            assert Report.unpack(payload) == Report(7, verify.NO_TELLING)
+            assert process.wait(WAIT_S) == 0
 
 
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:

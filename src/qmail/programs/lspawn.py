@@ -166,17 +166,18 @@ class Lspawn:
         next_tick = 0.0
         while self._end_at is None or (self._has_jobs and time.monotonic() < self._end_at):
             self._station.turn(self._wait_s())
-            self._lookup.flush()
-            self._residents.flush()
-            for door in self._talked_to:
-                door.flush()
-            self._talked_to.clear()
             now = time.monotonic()
             if now >= next_tick:
                 next_tick = now + TICK_S
                 self._lookup.tick(now)
                 self._residents.tick(now)
                 self._give_up_looks(now)
+            # What a tick gave up is reported in the same turn: the next may be long in coming.
+            self._lookup.flush()
+            self._residents.flush()
+            for door in self._talked_to:
+                door.flush()
+            self._talked_to.clear()
         self._residents.close()
         self._lookup.close()
         return Exit.OK

@@ -95,12 +95,12 @@ class Verify:
             if not self._mailboxes.is_up:
                 self._mailboxes.call()
             self._station.turn(self._wait_s())
-            self._flush()
             now = time.monotonic()
             if now >= next_tick:
                 next_tick = now + TICK_S
                 self._lookup.tick(now)
                 self._give_up(now)
+            self._flush()
         self._lookup.close()
         return Exit.OK
 
