@@ -62,6 +62,19 @@ def test_control_files_4_4_the_answer_is_the_servers_own() -> None:
     assert refused.steps[-1].text.startswith("RCPT is answered 553 5.7.1")
 
 
+@pytest.mark.parametrize(
+    ("address", "answer"),
+    [
+        ("jö@here.example".encode(), "553 5.6.7"),
+        (b"a\rb@here.example", "501 5.1.3"),
+        (b"a b@here.example", "250"),
+        (b"", "553 5.1.3"),
+    ],
+)
+def test_rfc5321_4_1_2_an_address_that_no_command_can_carry(address: bytes, answer: str) -> None:
+    assert rcpt(address).steps[-1].text.startswith(f"RCPT is answered {answer}")
+
+
 def test_without_rcpthosts_no_domain_is_taken() -> None:
     part = rcpt(b"joe@here.example", files={"me": b"mx.here.example"})
     assert said(part)[0] == ("control/rcpthosts", "not there: mail is taken for no domain")

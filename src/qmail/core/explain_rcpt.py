@@ -20,7 +20,8 @@ from qmail.core.settings import SmtpdControls, Verify
 from qmail.core.smtp_policy import SmtpPolicy, has_more_hosts
 from qmail.core.watching import Controls, Journal, WatchedSet, tried, unreadable
 from qmail.protocol.exits import Exit
-from qmail.protocol.reply import RECIPIENT_OK
+from qmail.protocol.path import parse_rcpt, quote
+from qmail.protocol.reply import RECIPIENT_OK, Reply
 from qmail.protocol.smtp_server import RcptTo
 from qmail.protocol.verify_door import Verdict
 
@@ -55,7 +56,7 @@ def explain_rcpt(question: Question, client: str, sources: RcptSources) -> Part:
         )
         files = Controls(SmtpdControls, sources.read_file)
         suffix = b"" if client and policy.clients.may_relay(client) else None
-        reply, queued = policy.judge(RcptTo(question.address), suffix)
+        reply, queued = _judge(question.address, policy, suffix)
         steps = [*_client_steps(client, files, may_relay=suffix is not None)]
         steps += _rcpthosts_steps(journal, files)
         if counting is not None and journal.asked and journal.hit("rcpthosts") is None:
@@ -67,6 +68,14 @@ def explain_rcpt(question: Question, client: str, sources: RcptSources) -> Part:
         replies = [policy.verified(verdict, suffix) for verdict in VERDICTS]
         steps.append(_verify_step(controls.verifyrcpt, files))
     return Part(tuple(steps), Exit.OK, (queued, *(one.line for one in replies)))
+
+
+def _judge(address: bytes, policy: SmtpPolicy, suffix: bytes | None) -> tuple[Reply, bytes]:
+    """Return the answer to a command with this address, and what is queued."""
+    parsed = parse_rcpt(b"TO:<" + quote(address) + b">")
+    if isinstance(parsed, Reply):
+        return parsed, address
+    return policy.judge(RcptTo(parsed), suffix)
 
 
 def _verify_step(word: Verify, sources: Controls) -> Step:
