@@ -358,3 +358,30 @@ def test_alias_of_the_home_counts_and_not_that_of_the_list_of_accounts(tmp_path:
         homes.append(os.fsdecode(owner.home))
         (tmp_path / "alias").mkdir(exist_ok=True)
     assert homes == ["/var/qmail/alias", str(tmp_path / "alias")]
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    at=st.integers(min_value=0),
+    patch=st.binary(min_size=1, max_size=6),
+    local=st.sampled_from((b"ann", b"ann-x", b"bob-y", b"other")),
+)
+def test_fuzz_a_damaged_database_gives_an_owner_or_trouble_and_never_root(
+    tmp_path: Path, at: int, patch: bytes, local: bytes
+) -> None:
+    write_users(tmp_path, line("=ann", "ann", dash=""), line("+ann-", "ann"), line("+bob-", "bob"))
+    path = tmp_path / "users/cdb"
+    raw = bytearray(path.read_bytes())
+    # The header is most of the file, and mostly of tables without slots.
+    at = at % (len(raw) - 2048) + 2048 if at % 4 else at % len(raw)
+    raw[at : at + len(patch)] = patch
+    path.write_bytes(raw)
+    answer = Owners(str(tmp_path), FakeDirectory()).find(local)
+    assert answer.code in (0, LocalExit.BAD_CDB, LocalExit.ROOT)
+    if answer.owner is not None:
+        assert answer.owner.uid != 0
+        assert answer.owner.home.startswith(b"/")
+        (payload,) = FrameReader(16384).feed(answer.pack())
+        assert type(answer).unpack(payload) == answer

@@ -146,3 +146,37 @@ def test_every_local_part_has_an_owner_and_keeps_its_bytes(local: bytes) -> None
         assert local.lower() == owner.user + owner.dash + owner.ext.lower()
     (payload,) = FrameReader(16384).feed(answer.pack())
     assert Answer.unpack(payload) == answer
+
+
+@pytest.mark.parametrize(("length", "is_user"), [(31, True), (32, False)])
+def test_delivery_2_only_names_shorter_than_32_bytes_are_users(
+    *, length: int, is_user: bool
+) -> None:
+    directory = FakeDirectory()
+    name = b"n" * length
+    directory.accounts[name] = Owner(name, 1001, 100, b"/home/joe", b"", b"")
+    for local, ext in ((name, b""), (name + b"-x", b"x")):
+        owner = owner_of(local, directory)
+        assert (owner.user, owner.ext) == ((name, ext) if is_user else (b"alias", local))
+
+
+@pytest.mark.parametrize("local", [b"Upper", b"upper", b"UPPER-x"])
+def test_oddities_7_an_account_with_upper_case_letters_stays_invisible(local: bytes) -> None:
+    assert owner_of(local, FakeDirectory()).user == b"alias"
+
+
+@pytest.mark.parametrize(
+    ("break_", "local", "found"),
+    [
+        (b"+", b"joe+a+B", (b"joe", b"-", b"a+B")),
+        (b"+", b"joe-a", (b"alias", b"-", b"joe-a")),
+        (b"+", b"joe-list+x", (b"joe-list", b"-", b"x")),
+        (b"", b"joe", (b"joe", b"", b"")),
+        (b"", b"joe-a", (b"alias", b"-", b"joe-a")),
+    ],
+)
+def test_index_the_break_character_ends_the_name(
+    break_: bytes, local: bytes, found: tuple[bytes, bytes, bytes]
+) -> None:
+    owner = owner_of(local, FakeDirectory(), b"", break_)
+    assert (owner.user, owner.dash, owner.ext) == found
