@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
+from qmail.utilities.check_aliases import check_aliases
 from qmail.utilities.check_controls import check_controls
 from qmail.utilities.check_domains import check_domains
 from qmail.utilities.check_files import check_files, check_programs
@@ -66,6 +67,7 @@ def check_home(report: Report, home: str) -> None:
     check_accounts(report, accounts)
     check_controls(report, home, accounts)
     check_users(report, home, accounts)
+    check_aliases(report, home, accounts)
     check_domains(report, home, accounts)
     check_files(report, home, accounts)
     check_programs(report, home, accounts)

@@ -10,6 +10,7 @@ from qmail.core.controls import (
     ReadFile,
     Setting,
     control_reader,
+    load,
     load_one,
     settings,
     split_lines,
@@ -18,7 +19,7 @@ from qmail.core.fs import RealFs
 from qmail.core.places import read_split
 from qmail.core.queue_layout import find_layout
 from qmail.core.relay import MORE_HOSTS
-from qmail.core.settings import PROGRAM_CONTROLS
+from qmail.core.settings import PROGRAM_CONTROLS, StartControls
 from qmail.edge.accounts import Accounts
 from qmail.utilities.check_report import Report
 
@@ -45,6 +46,7 @@ def check_controls(report: Report, home: str, accounts: Accounts) -> None:
         elif name != f"{MORE_HOSTS}.cdb":
             report.warning(f"control/{name}: no program reads a file of this name: remove it?")
         _check_mode(report, f"{home}/control/{name}", accounts)
+    _check_delivery(report, read_file)
     if len(report.findings) == before:
         report.fine(f"{len(names)} control files")
 
@@ -71,6 +73,16 @@ def _wrong_with(setting: Setting, line: Line) -> str:
     except ControlError as wrong:
         return str(wrong)
     return ""
+
+
+def _check_delivery(report: Report, read_file: ReadFile) -> None:
+    """A file with comments alone stops qmail-start, if that has no default delivery of its own."""
+    try:
+        is_empty = not load(StartControls, read_file).defaultdelivery
+    except (ControlError, OSError):
+        return
+    if is_empty:
+        report.error("control/defaultdelivery says nothing: write ./Maildir/ into it, or remove it")
 
 
 def _check_split(report: Report, home: str, read_file: ReadFile) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from qmail.core.cdb import Cdb, CdbError
+from qmail.core.freshness import Freshness, freshness
 from qmail.core.whole_files import read_whole
 from qmail.edge.accounts import Accounts
 from qmail.edge.home import command_path
@@ -102,7 +103,7 @@ class Customs:
 
     def _make_table(self) -> None:
         table = f"{self.aliases}.cdb"
-        if _is_newer(table, self.aliases):
+        if freshness(table, self.aliases) is Freshness.FRESH:
             return
         command = command_path("newaliases")
         if command is None:
@@ -117,13 +118,6 @@ class Customs:
         if done.returncode != 0:
             raise HomeError(f"no {table}: mend what newaliases says above, and run this again")
         self.say(f"made {table}")
-
-
-def _is_newer(table: str, aliases: str) -> bool:
-    try:
-        return os.stat(table).st_mtime_ns >= os.stat(aliases).st_mtime_ns
-    except FileNotFoundError:
-        return False
 
 
 def wrong_with(aliases: str) -> str:

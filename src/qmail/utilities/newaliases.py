@@ -14,6 +14,7 @@ from qmail.core.aliases import ALIASES_BYTES_MAX, AliasTable, ListUse, read_alia
 from qmail.core.cdb import CdbError, write_cdb
 from qmail.core.control_hosts import read_hosts
 from qmail.core.control_lines import ControlError, control_reader
+from qmail.core.freshness import Freshness, freshness
 from qmail.core.list_files import make_list
 from qmail.core.rewriting import Rewriter
 from qmail.core.whole_files import read_whole
@@ -89,10 +90,10 @@ def store_list(file: str, use: ListUse, folder: str, rewriter: Rewriter) -> None
     Raises: ToolError, OSError: a line of the list is bad, or it can't be stored.
     """
     name = os.path.join(folder, os.fsdecode(use.file))
-    if is_fresh(name):
-        return
     where = f"{file}:{use.line}: :include:{os.fsdecode(use.file)}"
     try:
+        if freshness(f"{name}.bin", name) in (Freshness.FRESH, Freshness.ALONE):
+            return
         others = others_part(name)
         owner = os.stat(name).st_uid
     except OSError as trouble:
@@ -110,20 +111,6 @@ def store_list(file: str, use: ListUse, folder: str, rewriter: Rewriter) -> None
         tell("fatal", name, made.problems)
         raise ToolError(f"{where} is not stored, so {file}.cdb is not made")
     say(f"{NAME}: stored {name}.bin")
-
-
-def is_fresh(name: str) -> bool:
-    """Say whether a list is stored as it is now, or was stored and has no text any more."""
-    try:
-        stored = os.stat(f"{name}.bin").st_mtime_ns
-    except OSError:
-        return False
-    try:
-        return stored >= os.stat(name).st_mtime_ns
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
 
 
 def name_of(uid: int) -> str:
