@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qmail.core.cdb import write_cdb
-from qmail.edge.accounts import accounts_of
+from qmail.edge.accounts import MissingAccountError, accounts_of, separate_accounts
 from qmail.utilities import newmrh, newu
 from qmail.utilities.check_domains import check_domains
 from qmail.utilities.check_report import Report
@@ -126,7 +126,7 @@ def test_of_many_lines_with_the_same_fault_some_are_named(
 @pytest.mark.parametrize(
     ("records", "what"),
     [
-        ([(b"", b""), (b"!joe\0", b"joe")], "a record is wrong"),
+        ([(b"!joe\0", b"joe"), (b"", b"")], "=joe is a wrong record: 1 fields"),
         ([(b"!joe\0", b"u\x001\x001\0/u\0\0")], "was not made by qmail-newu"),
     ],
 )
@@ -134,9 +134,10 @@ def test_a_users_cdb_that_qmail_newu_did_not_make(
     home: Path, found: Found, records: list[tuple[bytes, bytes]], what: str
 ) -> None:
     write_cdb(str(home / "users/cdb"), str(home / "users/tmp"), records)
-    text = found()[0]
+    text, *more = found()
     assert text.startswith("error: ")
     assert what in text
+    assert more == ["note: users/cdb counts, its source users/assign is gone"]
     assert text.endswith("run qmail-newu")
 
 
@@ -148,6 +149,38 @@ def test_a_damaged_users_cdb_stops_all_local_mail(home: Path, found: Found) -> N
     (home / "users/cdb").unlink()
     (home / "users/cdb").mkdir()
     assert "all local mail waits" in found()[0]
+
+
+def test_a_users_cdb_that_others_may_write(home: Path, me: tuple[int, int], found: Found) -> None:
+    assign(home, line("=joe", me))
+    assert newu.main([]) == 0
+    path = home / "users/cdb"
+    path.chmod(0o664)
+    assert found() == [f"error: {path} can be written by others: run 'chmod go-w {path}'"]
+
+
+@pytest.mark.root
+def test_root_users_cdb_of_separate_accounts_is_roots_and_open_to_qmailp(home: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    try:
+        accounts = separate_accounts()
+    except MissingAccountError as missing:
+        pytest.skip(str(missing))
+    assign(home, "=joe:joe:1001:100:/home/joe:::")
+    assert newu.main([]) == 0
+    path = home / "users/cdb"
+    report = Report()
+    check_users(report, str(home), accounts)
+    assert report.findings == []
+    assert report.good == ["1 assignments"]
+    path.chmod(0o600)
+    os.chown(path, accounts["qmailp"].uid, -1)
+    check_users(report, str(home), accounts)
+    assert [what.partition(": run ")[2] for what in report.findings] == [
+        f"'chown root {path}'",
+        f"'chmod a+r {path}'",
+    ]
 
 
 # --- domains ------------------------------------------------------------------------------------

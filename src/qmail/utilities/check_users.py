@@ -97,24 +97,41 @@ def _check_cdb(report: Report, home: str, accounts: Accounts) -> int:
     """Read all of users/cdb as the programs may have to. Returns the number of assignments."""
     path = f"{home}/{CDB}"
     count, has_wildchars = 0, False
+    wrong: list[str] = []
     try:
-        if accounts.separate and not os.stat(path).st_mode & stat.S_IROTH:
-            report.error(
-                f"{path} is closed to qmailp: all local mail waits: run 'chmod a+r {path}'"
-            )
+        _check_mode(report, path, accounts)
         with Cdb(path) as cdb:
             for key, data in cdb.items():
                 if key == WILDCHARS_KEY:
                     has_wildchars = True
-                    continue
-                count += 1
-                unpack_owner(data)
+                else:
+                    count += 1
+                    wrong += _wrong_with(key, data)
     except (CdbError, OSError) as trouble:
         what = str(trouble) if isinstance(trouble, CdbError) else f"{path}: {trouble.strerror}"
         report.error(f"{what}: all local mail waits until qmail-newu has made it anew")
         return count
-    except ValueError as wrong:
-        report.error(f"{path}: a record is wrong: {wrong}: mail for it waits: run qmail-newu")
+    for what in wrong[:SHOWN_MAX]:
+        report.error(f"{path}: {what}: its mail waits: run qmail-newu")
     if not has_wildchars:
         report.error(f"{path} was not made by qmail-newu: all local mail waits: run qmail-newu")
     return count
+
+
+def _check_mode(report: Report, path: str, accounts: Accounts) -> None:
+    """Whoever writes this file says who runs what. Raises: OSError: it can't be looked at."""
+    found = os.stat(path)
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        report.error(f"{path} can be written by others: run 'chmod go-w {path}'")
+    if accounts.separate and found.st_uid != 0:
+        report.error(f"{path} does not belong to root: run 'chown root {path}'")
+    if accounts.separate and not found.st_mode & stat.S_IROTH:
+        report.error(f"{path} is closed to qmailp: all local mail waits: run 'chmod a+r {path}'")
+
+
+def _wrong_with(key: bytes, data: bytes) -> list[str]:
+    try:
+        unpack_owner(data)
+    except ValueError as wrong:
+        return [f"{key_shown(key).decode('ascii', 'replace')} is a wrong record: {wrong}"]
+    return []
