@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qmail.core.cdb import CdbFile, write_cdb
 from qmail.core.explain_rcpt import RcptSources, answered, explain_rcpt
@@ -130,6 +132,13 @@ def test_an_unknown_recipient_is_refused_as_verifyrcpt_says(
 def test_of_a_mailbox_that_was_not_looked_for_the_answer_has_an_if() -> None:
     part = rcpt(b"joe@here.example", verdict=None)
     assert part.steps[-1].text == "RCPT is answered 250 2.1.5 ok, if there is such a mailbox"
+
+
+@given(address=st.binary(max_size=40), client=st.sampled_from(["", "192.0.2.7", "::1"]))
+def test_whatever_the_address_there_is_an_answer(address: bytes, client: str) -> None:
+    part = rcpt(address, client)
+    assert part.steps[-1].text.startswith("RCPT is answered ")
+    assert Part.unpack(part.pack()) == part
 
 
 # --- morercpthosts.cdb --------------------------------------------------------------------------

@@ -6,11 +6,18 @@ from random import Random
 from typing import Final
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from qmail.core.controls import split_lines
 from qmail.core.explain_remote import explain_remote
 from qmail.core.explanation import Part, Question
+from qmail.core.settings import parse_routes
+from qmail.core.target_finder import TargetFinder
+from qmail.mail import Letter, Result
 from qmail.protocol.exits import Exit
 from qmail.protocol.lookups import Answer, Finding, LocalAddresses, MxRecord
+from qmail.protocol.smtp_client import is_sendable
 
 HERE: Final = LocalAddresses(frozenset({"192.0.2.1"}), has_global_ipv6=False)
 FILES: Final = {
@@ -206,3 +213,45 @@ def test_a_bad_route_is_named() -> None:
     part = explain(b"a@b", smtproutes=b"a:b\nnonsense\n")
     assert part.verdict is Exit.TEMPORARY
     assert part.steps[0].where == "control/smtproutes:2"
+
+
+HOSTS = st.one_of(
+    st.binary(max_size=12),
+    st.sampled_from(
+        [b"isp.example", b"a.corp.example", b"far.example", b"[192.0.2.1]", b"192.0.2.7"]
+    ),
+)
+ANSWERS = st.one_of(
+    st.none(),
+    st.lists(
+        st.tuples(st.integers(0, 20), st.sampled_from(["", "a.example", "b.example"])), max_size=3
+    ),
+)
+ADDRESSES = st.one_of(
+    st.none(),
+    st.lists(st.sampled_from(["192.0.2.1", "192.0.2.2", "2001:db8::1", "::1"]), max_size=2),
+)
+
+
+@settings(deadline=None)
+@given(host=HOSTS, mx=ANSWERS, addresses=ADDRESSES)
+def test_the_verdict_is_that_of_the_delivery(
+    host: bytes, mx: list[tuple[int, str]] | None, addresses: list[str] | None
+) -> None:
+    names = Names({host: mx}, dict.fromkeys(("a.example", "b.example", "far.example"), addresses))
+    finder = TargetFinder(
+        parse_routes("smtproutes", split_lines(FILES["smtproutes"])),
+        names,
+        local=lambda: HERE,
+        random=Random(1),
+    )
+    found = asyncio.run(finder.find(host))
+    part = explain(b"joe@" + host, names)
+    if not is_sendable(b"joe@" + host):
+        assert part.verdict is Exit.PERMANENT
+    elif isinstance(found, Result):
+        assert part.verdict is (Exit.PERMANENT if found.letter is Letter.FAILED else Exit.TEMPORARY)
+    else:
+        assert part.verdict is Exit.OK
+        assert part.steps[-2].text.count(", ") == len(found) - 1
+    assert Part.unpack(part.pack()) == part
