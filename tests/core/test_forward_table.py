@@ -137,7 +137,7 @@ def test_an_address_of_900_bytes_with_its_mark_is_left_out(size: int, is_taken: 
 
 
 def test_what_has_no_end_and_what_is_no_command_is_left_out() -> None:
-    assert plan({b":list@": b"\0zz\0&a@x\0&b@x"}).recipients == (b"a@x",)
+    assert plan({b":list@": b"\0zz\0&\0&a@x\0&b@x"}).recipients == (b"a@x",)
 
 
 def test_steps_say_by_which_record() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     """Returns the contents of a list file. Raises: ForwardError."""
 
 ADDRESS_BYTES: Final = 900
-"""An address of so many bytes is left out."""
+"""An address of so many bytes, with its mark, is left out; so is an empty one."""
 LIST_BYTES_MAX: Final = 256 * 1024 * 1024
 """Longest list file, text or stored: some ten million addresses."""
 WORK_ITEMS_MAX: Final = 10_000_000
@@ -155,7 +155,7 @@ class _Walk:
             self._take(entry, path)
 
     def _take(self, entry: bytes, key: bytes) -> None:
-        is_recipient = entry.startswith(b"&") and len(entry) < ADDRESS_BYTES
+        is_recipient = entry.startswith(b"&") and 1 < len(entry) < ADDRESS_BYTES
         if is_recipient or entry[:1] in (b".", b"/"):
             if len(self._seen) + len(self._work) >= WORK_ITEMS_MAX:
                 raise ForwardError(f"more than {WORK_ITEMS_MAX} entries")
