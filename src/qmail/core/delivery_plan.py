@@ -110,7 +110,12 @@ def disk_trouble(what: bytes, trouble: OSError) -> bytes:
     code = {
         errno.ENOENT: b"#4.2.1",
         errno.ENOTDIR: b"#4.2.1",
+        errno.EISDIR: b"#4.2.1",
         errno.EACCES: b"#4.2.1",
+        errno.ENXIO: b"#4.2.1",
+        errno.ELOOP: b"#4.2.1",
+        errno.ENAMETOOLONG: b"#4.2.1",
+        errno.EROFS: b"#4.2.1",
         errno.EDQUOT: b"#4.2.2",
         errno.ENOSPC: b"#4.3.1",
     }.get(trouble.errno or 0, b"#4.3.0")
