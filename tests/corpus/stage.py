@@ -108,12 +108,14 @@ class Stage:
         """Gather what was delivered where."""
         found: Case = {"files": {}, "maildir": [], "queued": {}}
         for name in self._files():
+            if name in self._before:
+                continue
             data = (self.home / name).read_bytes()
             if name.startswith("Maildir/"):
                 found["maildir"].append(f"{name.split('/')[1]}/{self.even(data)}")
             elif name == "env":
                 found["env"] = self._variables(data)
-            elif name not in self._before:
+            else:
                 found["files"][name] = self.even(data)
         for path in sorted(self.queue.iterdir()):
             found["queued"][path.name] = self.even(path.read_bytes())
