@@ -68,7 +68,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         accounts = accounts_of(home)
     except (OSError, MissingAccountError) as trouble:
-        print(f"qmail explain: {home}: {trouble}: run 'qmail check'", file=sys.stderr)
+        reason = trouble.strerror if isinstance(trouble, OSError) else trouble
+        print(f"qmail explain: {home}: {reason}: run 'qmail check'", file=sys.stderr)
         return Exit.TEMPORARY
     observer = Observer(home, accounts, os.geteuid() == 0, Machine())
     inquiry = Inquiry(
@@ -78,13 +79,17 @@ def main(argv: Sequence[str]) -> int:
         client=chosen.client,
     )
     found = list(inquiry.run(Question(address, sender), is_following=chosen.follow))
-    verdict = worst(explanation.verdict for explanation in found)
-    if chosen.json:
-        explained = [one.as_json() for one in found]
-        print(json.dumps({"exit": verdict, "explained": explained, "left": inquiry.left}, indent=1))
-    else:
-        _show(found, inquiry.left)
-    return verdict
+    text = _as_json(found, inquiry.left) if chosen.json else _as_lines(found, inquiry.left)
+    try:
+        sys.stdout.buffer.write(text.encode(sys.stdout.encoding or "ascii", "backslashreplace"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # The reader has seen enough; nothing may be written when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as trouble:
+        print(f"qmail explain: unable to write: {trouble.strerror}", file=sys.stderr)
+        return Exit.TEMPORARY
+    return worst(explanation.verdict for explanation in found)
 
 
 def _is_ip(text: str) -> bool:
@@ -114,18 +119,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _show(found: Sequence[Explanation], left: int) -> None:
+def _as_json(found: Sequence[Explanation], left: int) -> str:
+    verdict = worst(explanation.verdict for explanation in found)
+    explained = [one.as_json() for one in found]
+    return json.dumps({"exit": verdict, "explained": explained, "left": left}, indent=1) + "\n"
+
+
+def _as_lines(found: Sequence[Explanation], left: int) -> str:
     style = Style()
     if sys.stdout.isatty():
         is_bold = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         style = Style(shutil.get_terminal_size().columns, is_bold)
-    for position, explanation in enumerate(found):
-        if position:
-            print()
-        for line in lines_of(explanation, style):
-            print(line)
+    blocks = ["\n".join(lines_of(explanation, style)) for explanation in found]
     if left:
-        print(f"\n{left} more addresses are not explained: --follow has a limit")
+        blocks.append(f"{left} more addresses are not explained: --follow has a limit")
+    return "\n\n".join(blocks) + "\n"
 
 
 class Inquiry:
