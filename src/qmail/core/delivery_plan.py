@@ -51,7 +51,7 @@ def open_home(path: bytes, *, patrn: int = PATRN, sticky_is_fine: bool = False) 
     except (OSError, ValueError) as trouble:
         reason = reason_of(trouble) if isinstance(trouble, OSError) else b"bad name"
         raise _not_entered(path, reason) from None
-    wrong = _wrong_with_mode(mode, patrn, sticky_is_fine=sticky_is_fine)
+    wrong = wrong_with_mode(mode, patrn, sticky_is_fine=sticky_is_fine)
     if wrong:
         os.close(fd)
         raise put_off(wrong)
@@ -67,7 +67,8 @@ def _not_entered(path: bytes, reason: bytes) -> StoppedError:
     return put_off(b"Unable to switch to " + path + b": " + reason + b". (#4.3.0)\n")
 
 
-def _wrong_with_mode(mode: int, patrn: int, *, sticky_is_fine: bool) -> bytes:
+def wrong_with_mode(mode: int, patrn: int, *, sticky_is_fine: bool) -> bytes:
+    """Return why a home of this mode gets no mail now, b"" where it may."""
     if mode & patrn:
         return b"Others may write to the home folder. (#4.7.0)\n"
     if mode & stat.S_ISVTX and not sticky_is_fine:

@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Protocol
 
 from qmail.core.dotqmail import DOTQMAIL_BYTES_MAX, Instruction, parse
@@ -38,14 +39,14 @@ def reason_of(trouble: OSError) -> bytes:
     return (trouble.strerror or "unknown error").lower().encode()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DotqmailFile:
     """One `.qmail` file. `forward_only`: its owner-execute bit."""
 
     text: bytes
     forward_only: bool
 
-    @property
+    @cached_property
     def instructions(self) -> tuple[Instruction, ...]:
         """What its lines say."""
         return parse(self.text, forward_only=self.forward_only)
@@ -80,6 +81,14 @@ class HomeFiles:
 
         Raises: StoppedError: it can't be read or trusted now.
         """
+        found = self.read_with_stat(name)
+        return None if found is None else found[0]
+
+    def read_with_stat(self, name: bytes) -> tuple[DotqmailFile, os.stat_result] | None:
+        """Return the file `name` and what the system said of it before it was read.
+
+        Raises: StoppedError: as `read`.
+        """
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._home)
         except OSError as trouble:
@@ -89,12 +98,13 @@ class HomeFiles:
         except ValueError:
             return None
         try:
-            mode = os.fstat(fd).st_mode
+            found = os.fstat(fd)
+            mode = found.st_mode
             if not stat.S_ISREG(mode):
                 return None
             if mode & self._patrn:
                 raise put_off(b"Others may write to " + name + b". (#4.7.0)\n")
-            return DotqmailFile(_read_all(fd, name), bool(mode & stat.S_IXUSR))
+            return DotqmailFile(_read_all(fd, name), bool(mode & stat.S_IXUSR)), found
         except OSError as trouble:
             raise put_off(_unreadable(name, trouble)) from None
         finally:

@@ -4,17 +4,17 @@ What a `.qmail` file asks for beyond maildirs is handed back, for `core.delivery
 its own. Files of the recipient are looked at once a turn: a turn is one moment.
 """
 
-import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from qmail.core.delivery import LOOP
-from qmail.core.delivery_plan import Plan, disk_trouble, find_plan, open_home
+from qmail.core.delivery_plan import Plan, disk_trouble, find_plan
 from qmail.core.dotqmail import Maildir
 from qmail.core.fs import RealFs
-from qmail.core.home_files import PATRN, HomeFiles, StoppedError, reason_of
+from qmail.core.home_files import PATRN, StoppedError, reason_of
+from qmail.core.kept_homes import KeptHomes
 from qmail.core.local_environment import delivered_to, return_path
 from qmail.core.maildir import (
     Copy,
@@ -42,16 +42,6 @@ MAILDIRS_MAX: Final = 16
 
 Reports = list[tuple[int, bytes]]
 """Serial of a task, and its report."""
-
-
-@contextlib.contextmanager
-def _files_of(home: bytes, patrn: int) -> Iterator[HomeFiles]:
-    """Open the files of a home for a moment. Raises: StoppedError: it may not get mail now."""
-    folder = open_home(home, patrn=patrn)
-    try:
-        yield HomeFiles(folder, patrn)
-    finally:
-        os.close(folder)
 
 
 @dataclass(slots=True)
@@ -128,7 +118,7 @@ class QuickDelivery:
 
     def __init__(self, default_delivery: bytes, patrn: int = PATRN) -> None:
         self._default_delivery = default_delivery
-        self._patrn = patrn
+        self._homes = KeptHomes(patrn)
         self._names = NameMaker.of_this_process()
         self._folders = Folders()
         self._commit = GroupCommit()
@@ -187,9 +177,9 @@ class QuickDelivery:
         trace = b""
         try:
             target = self._target(packed)
-            with _files_of(target.home, self._patrn) as files:
-                trace = delivered_to(target)
-                plan = find_plan(files, target, self._default_delivery)
+            files = self._homes.enter(target.home)
+            trace = delivered_to(target)
+            plan = find_plan(files, target, self._default_delivery)
             return self._route(plan, target, trace)
         except StoppedError as stopped:
             return _Refusal(trace, local_report(stopped.code, stopped.text))
@@ -216,8 +206,7 @@ class QuickDelivery:
         """
         try:
             target = Target.unpack(packed)
-            with _files_of(target.home, self._patrn) as files:
-                plan = find_plan(files, target, self._default_delivery)
+            plan = find_plan(self._homes.enter(target.home), target, self._default_delivery)
             ask_table(plan, target)
         except StoppedError as stopped:
             return local_report(stopped.code, stopped.text)
