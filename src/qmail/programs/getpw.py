@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.settings import LocalControls
+from qmail.core.local_controls import LocalControls
 from qmail.core.users import answer_for, sole_owner
 from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
 from qmail.edge.passwd import Machine

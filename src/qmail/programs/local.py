@@ -15,9 +15,9 @@ from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.delivery import Delivery, deliver_one, show_plan
 from qmail.core.delivery_plan import enter_home, is_sticky
 from qmail.core.home_files import HomeFiles, StoppedError, put_off
+from qmail.core.local_controls import LocalControls
 from qmail.core.mbox import LOCK_S_MAX
 from qmail.core.message_source import FileSource
-from qmail.core.settings import LocalControls
 from qmail.edge.home import home_folder
 from qmail.edge.local_hands import LocalHands
 from qmail.protocol.exits import Exit

@@ -24,12 +24,12 @@ from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.delivery import Delivery, deliver_one
 from qmail.core.delivery_plan import enter_home
 from qmail.core.home_files import HomeFiles, StoppedError
+from qmail.core.local_controls import LocalControls
 from qmail.core.local_route import BAD_ADDRESS, Route, local_route, wrong_with_recipient
 from qmail.core.mbox import LOCK_S_MAX
 from qmail.core.message_source import FileSource
 from qmail.core.owners import Owners
 from qmail.core.quick_delivery import QuickDelivery
-from qmail.core.settings import LocalControls
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.edge.local_hands import LocalHands
 from qmail.edge.log import complain

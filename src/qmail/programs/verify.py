@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from qmail.core.controls import ControlError, control_reader, load
+from qmail.core.local_controls import LocalControls
 from qmail.core.owners import Owners
 from qmail.core.routing import Routes, routes_from
-from qmail.core.settings import LocalControls, SendControls
+from qmail.core.settings import SendControls
 from qmail.core.verification import by_owner, by_route
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.edge.caller import CALL_AGAIN_S, Caller, Line

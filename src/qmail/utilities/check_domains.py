@@ -17,9 +17,10 @@ from qmail.core.controls import (
 )
 from qmail.core.dotqmail import candidates, safe_ext
 from qmail.core.freshness import Freshness, freshness
+from qmail.core.local_controls import LocalControls
 from qmail.core.owners import Owners
 from qmail.core.relay import MORE_HOSTS, Recipients, more_hosts_of
-from qmail.core.settings import LocalControls, parse_virtualdomains
+from qmail.core.settings import parse_virtualdomains
 from qmail.edge.accounts import Accounts
 from qmail.edge.passwd import Machine
 from qmail.protocol.local_door import Owner

@@ -16,9 +16,9 @@ from qmail.core.explain_rcpt import RcptSources, explain_rcpt
 from qmail.core.explain_remote import explain_remote
 from qmail.core.explain_route import explain_route
 from qmail.core.explanation import PART_BYTES_MAX, Part, Question, Step, printable
+from qmail.core.local_controls import LocalControls
 from qmail.core.owners import CDB, Owners
 from qmail.core.relay import more_hosts_of
-from qmail.core.settings import LocalControls
 from qmail.core.users import Directory
 from qmail.core.watching import unreadable
 from qmail.edge.accounts import Accounts

@@ -13,6 +13,7 @@ from typing import Any, Final
 from qmail.core.assign import AssignError, lines_of
 from qmail.core.controls import CONTROL_BYTES_MAX, ControlError, Line, control_reader, load
 from qmail.core.controls import split_lines as split
+from qmail.core.local_controls import LocalControls, parse_break
 from qmail.core.pw2u import (
     Homes,
     Rules,
@@ -22,7 +23,6 @@ from qmail.core.pw2u import (
     parse_names,
     parse_subusers,
 )
-from qmail.core.settings import LocalControls, parse_break
 from qmail.edge.accounts import home_folder
 from qmail.edge.passwd import Machine
 from qmail.protocol.exits import Exit

@@ -20,10 +20,11 @@ from qmail.core.controls import (
 )
 from qmail.core.freshness import Freshness, freshness
 from qmail.core.fs import RealFs
+from qmail.core.local_controls import LocalControls
 from qmail.core.places import read_split
 from qmail.core.queue_layout import find_layout
 from qmail.core.relay import MORE_HOSTS
-from qmail.core.settings import PROGRAM_CONTROLS, Listener, LocalControls, Route
+from qmail.core.settings import PROGRAM_CONTROLS, Listener, Route
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.protocol.exits import Exit
 
