@@ -25,7 +25,7 @@ from qmail.protocol.address_list import (
     plain,
     tokenise,
 )
-from qmail.protocol.alias_words import LIST, has_at, read_words
+from qmail.protocol.alias_words import ADDRESS, LIST, has_at, read_words
 from qmail.record import Record
 
 TYPE_CHECKING = False
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from qmail.core.rewriting import Rewriter
+    from qmail.protocol.alias_words import Word
 
 ALIASES_BYTES_MAX: Final = 64 * 1024 * 1024
 
@@ -151,7 +152,7 @@ class _Reader:
         words = read_words(tokens[colon + 1 :])
         if not words:
             raise EntryError(f"nothing after {shown(key)}: name at least one address")
-        commands = b"".join(command(word, self._rewriter) + b"\0" for word in words)
+        commands = b"".join(command(word, self._rewriter) + b"\0" for word in _in_order(words))
         first = self._lines.setdefault(key, line.number)
         if first != line.number:
             self.warn(line.number, f"{shown(key)} is defined in line {first}, and that one counts")
@@ -161,6 +162,21 @@ class _Reader:
             owner = complete(target, self._rewriter)
             self._records.append((b"?" + key[len(_OWNER) :], owner))
         self._records.append((b":" + key, commands))
+
+
+def _in_order(words: Sequence[Word]) -> Iterator[Word]:
+    """Yield the words, read from the right, in the order of a table that fastforward's own makes.
+
+    There each address waits until the next one shows that it is not the target.
+    """
+    waiting: list[Word] = []
+    for word in words:
+        if word.kind == ADDRESS:
+            yield from waiting
+            waiting = [word]
+        else:
+            yield word
+    yield from waiting
 
 
 def _target(tokens: Sequence[Token]) -> Address:

@@ -46,6 +46,9 @@ def read_include(text: bytes, rewriter: Rewriter) -> MailList:
 
     def entries(line: Line) -> Iterator[bytes]:
         for word in read_words(tokenise(line.text)):
+            if not word.text:
+                # <> is nobody, here as in .forward.
+                continue
             yield _entry(word, rewriter)
             if word.kind == LIST and not word.text.endswith(b".bin"):
                 name = word.text.decode("utf-8", "replace")
