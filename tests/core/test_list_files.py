@@ -12,7 +12,9 @@ REWRITER = Rewriter(Hosts(b"dh.ex", b"dd.ex", b"pd.ex", b"id.ex"))
 
 
 def test_an_include_file_is_addresses_as_in_headers() -> None:
-    text = b"# all\nann, Bob B. <bob@far>\n\n\\joe (x)\n:include:/l.bin\n:include: m.bin\n<>, u@v+\n"
+    text = (
+        b"# all\nann, Bob B. <bob@far>\n\n\\joe (x)\n:include:/l.bin\n:include: m.bin\n<>, u@v+\n"
+    )
     made = read_include(text, REWRITER)
     assert made.problems == ()
     assert made.binary.split(b"\0") == [
