@@ -152,7 +152,7 @@ def _absent_steps(watched: WatchedDirectory) -> list[Step]:
 
 def _shown_owner(owner: Owner) -> str:
     text = f"{printable(owner.user)} (uid {owner.uid}, home {printable(owner.home)})"
-    return f'{text}, ext "{printable(owner.ext)}"' if owner.dash else text
+    return f'{text}, ext "{printable(owner.ext)}"' if owner.dash or owner.ext else text
 
 
 def _verdict(report: bytes) -> Exit:

@@ -113,7 +113,7 @@ def _shown_records(records: Sequence[MxRecord]) -> str:
     texts = [f"{record.preference} {record.host or '. (null MX)'}" for record in ordered]
     by_lot = len({record.preference for record in records}) < len(records)
     lot = "; equal ones are tried in an order by lot" if by_lot else ""
-    return printable(", ".join(texts).encode()) + lot
+    return printable(", ".join(texts).encode(errors="replace")) + lot
 
 
 def _host_steps(watched: WatchedResolver, local: LocalAddresses, port: int) -> list[Step]:
@@ -124,7 +124,7 @@ def _host_steps(watched: WatchedResolver, local: LocalAddresses, port: int) -> l
         is_mx = bool(watched.exchangers) and port == SMTP_PORT
         if is_mx and any(is_this_machine(address, local) for address in answer.values):
             text += ": this machine, so only hosts with a lower preference are tried"
-        steps.append(Step(REMOTE, f"{printable(host.encode())}: {text}", "DNS"))
+        steps.append(Step(REMOTE, f"{printable(host.encode(errors='replace'))}: {text}", "DNS"))
     return steps
 
 
