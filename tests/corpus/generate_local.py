@@ -1,4 +1,4 @@
-"""Makes random cases of local delivery from a seed: homes, owners, routes. Nothing is done here.
+"""Makes random cases of local delivery from a seed: homes, owners, routes. It does nothing else.
 
 A case is a dictionary of what JSON knows; bytes are text, a character each (Latin-1). `@HOME@`
 stands for the home of a case, `@HOMES@` for the folder of all homes. `record_local.py` adds what
@@ -11,8 +11,8 @@ from typing import Any
 
 Case = dict[str, Any]
 
-SHARES = {"home": 360, "owner": 90, "route": 150}
-"""So many of 600 cases are of each kind."""
+SHARES = {"home": 360, "owner": 90, "pw2u": 60, "route": 150}
+"""So many of 660 cases are of each kind."""
 
 WORDS = ("list", "a", "b", "Ext", "default", "Default", "owner", "A.b", "x.y.z", "joe", "", "1")
 DOMAINS = ("test.ex.org", "EX.org", "x", "a.b", ".b", "a.", "one.two.three.four.five")
@@ -42,9 +42,9 @@ SENDERS = (
 )
 
 
-def cases(seed: int, count: int = 600) -> Iterator[Case]:
+def cases(seed: int, count: int = 660) -> Iterator[Case]:
     """Yield `count` cases of all kinds, the same for the same seed."""
-    makers = {"home": home_case, "owner": owner_case, "route": route_case}
+    makers = {"home": home_case, "owner": owner_case, "pw2u": pw2u_case, "route": route_case}
     whole = sum(SHARES.values())
     for kind, share in SHARES.items():
         for number in range(count * share // whole):
@@ -308,6 +308,43 @@ def _recipient(random: Random, names: list[str]) -> Case:
         "recipient": local + at + (random.choice(DOMAINS) if at else ""),
         "sender": random.choice(SENDERS),
     }
+
+
+# --- users/assign from accounts -----------------------------------------------------------------
+
+OPTIONS: tuple[list[str], ...] = (
+    [],
+    ["-o"],
+    ["-h"],
+    ["-H"],
+    ["-u"],
+    ["-C"],
+    ["-c+"],
+    ["-c", "."],
+    ["-/"],
+    ["-uH"],
+)
+
+
+def pw2u_case(random: Random) -> Case:
+    """Make the accounts of a machine, the files that choose from them, and options."""
+    names = random.sample(NAMES, random.randint(2, 7))
+    accounts = [_account(random, name, number) for number, name in enumerate(names)]
+    if random.random() < 0.95:
+        accounts.append({"name": "alias", "uid": 7790, "gid": 2108, "home_of": 7790})
+    files = {}
+    if random.random() < 0.2:
+        files["include"] = _list(random, [*random.sample(names, len(names) // 2), "alias"])
+    if random.random() < 0.3:
+        files["exclude"] = _list(random, [random.choice(names)])
+    if random.random() < 0.4:
+        files["mailnames"] = _list(random, [f"{random.choice(names)}:one:Two.x", "nobody:x"])
+    if random.random() < 0.4:
+        user = random.choice((*names, *names, *names, "nobody"))
+        files["subusers"] = _list(random, [f"sub:{user}:pre:", f"Sub2:{user}::"])
+    if random.random() < 0.3:
+        files["append"] = "=more:x:30001:30002:/more:-:ext:\n"
+    return {"accounts": accounts, "files": files, "options": random.choice(OPTIONS)}
 
 
 # --- routes -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Source: spec/delivery.md 10.
 """
 
 import fcntl
+import hashlib
 import os
 import pwd
 import select
@@ -14,9 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.corpus.generate_local import Case
-from tests.corpus.stage import as_bytes
+from tests.corpus.stage import FIXED_HOMES, HOMES, as_bytes
 
-HOMES = "@HOMES@"
 PASSWD = "/etc/passwd"
 TELLER = """#!/bin/sh
 printf '%s\\036' "$(id -u)" "$(id -g)" "$(id -G)" "$@"
@@ -100,17 +100,41 @@ class OtherLspawn:
         self._passwd = folder / "passwd"
 
     def record(self, case: Case) -> Case:
-        """Ask about every recipient of the case."""
+        """Ask about every recipient of the case; then make users/cdb where homes have no place."""
         self._set(case)
         subprocess.run(["mount", "--bind", self._passwd, PASSWD], check=True)
         try:
-            return {"answers": self._ask_all(case["asks"])}
+            return {"answers": self._ask_all(case["asks"]), "cdb": self._cdb(case)}
         finally:
             subprocess.run(["umount", PASSWD], check=True)
 
+    def record_pw2u(self, case: Case) -> Case:
+        """Make lines of users/assign from the accounts of the case."""
+        lines = self._set_accounts(case)
+        for name, text in case["files"].items():
+            (self._qmail / "users" / name).write_bytes(as_bytes(text))
+        done = subprocess.run(
+            [self._qmail / "bin" / "qmail-pw2u", *case["options"]],
+            input="".join(lines).encode(),
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+        return {"exit": done.returncode, "lines": self._even(done.stdout)}
+
     def _set(self, case: Case) -> None:
-        self._homes.mkdir()
         lines = [self._line(name, *pwd.getpwnam(name)[2:6:3]) for name in SYSTEM]
+        self._passwd.write_text("".join([*lines, *self._set_accounts(case)]))
+        if case["assign"] is not None:
+            text = case["assign"].replace(HOMES, str(self._homes))
+            (self._qmail / "users" / "assign").write_bytes(as_bytes(text))
+            subprocess.run([self._qmail / "bin" / "qmail-newu"], check=True)
+
+    def _set_accounts(self, case: Case) -> list[str]:
+        """Make the homes, and an empty users/; return the lines of passwd."""
+        self._homes.mkdir()
+        shutil.rmtree(self._qmail / "users", ignore_errors=True)
+        (self._qmail / "users").mkdir()
+        lines = []
         for account in case["accounts"]:
             home = self._homes / account["name"]
             if account["home_of"] is not None:
@@ -118,16 +142,19 @@ class OtherLspawn:
                 os.chown(home, account["home_of"], 0)
             ids = f"{account['uid']}:{account['gid']}"
             lines.append(f"{account['name']}:x:{ids}::{home}:/bin/false\n")
-        self._passwd.write_text("".join(lines))
-        shutil.rmtree(self._qmail / "users", ignore_errors=True)
-        (self._qmail / "users").mkdir()
-        if case["assign"] is not None:
-            text = case["assign"].replace(HOMES, str(self._homes))
-            (self._qmail / "users" / "assign").write_bytes(as_bytes(text))
-            subprocess.run([self._qmail / "bin" / "qmail-newu"], check=True)
+        return lines
 
     def _line(self, name: str, uid: int, home: str) -> str:
         return f"{name}:x:{uid}:{pwd.getpwnam(name).pw_gid}::{home}:/bin/false\n"
+
+    def _cdb(self, case: Case) -> str | None:
+        """Return the hash of the users/cdb that the text of the case gives as it stands."""
+        if case["assign"] is None:
+            return None
+        text = case["assign"].replace(HOMES, FIXED_HOMES)
+        (self._qmail / "users" / "assign").write_bytes(as_bytes(text))
+        subprocess.run([self._qmail / "bin" / "qmail-newu"], check=True)
+        return hashlib.sha256((self._qmail / "users" / "cdb").read_bytes()).hexdigest()
 
     def _ask_all(self, asks: list[Case]) -> list[Case]:
         message = self._qmail / "queue" / "mess" / "0" / "1"

@@ -56,6 +56,8 @@ def record(case: Case, qmail: Path) -> Case:
                 return case | record_home(case, qmail, Path(folder))
             case "owner":
                 return case | OtherLspawn(qmail, Path(folder)).record(case)
+            case "pw2u":
+                return case | OtherLspawn(qmail, Path(folder)).record_pw2u(case)
             case _:
                 return case | OtherSend(qmail).record(case)
 

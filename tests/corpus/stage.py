@@ -11,6 +11,9 @@ from pathlib import Path
 from tests.corpus.generate_local import Case
 
 HOME = "@HOME@"
+HOMES = "@HOMES@"
+FIXED_HOMES = "/HOMES"
+"""Where homes are that nobody looks at."""
 UID = 54322
 """Whoever owns the homes where root sets them."""
 VARIABLES = (

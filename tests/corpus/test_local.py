@@ -5,6 +5,7 @@ what programs are told, which status code an error has. Texts of errors are our 
 purpose is in DIFFERENCES, with its reason; everything else must be the same.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -17,24 +18,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.corpus.generate_local import Case, home_case, owner_case, route_case
-from tests.corpus.stage import UID, Stage, as_bytes
+from tests.corpus.stage import FIXED_HOMES, HOMES, UID, Stage, as_bytes
 from tests.fakes.homes import open_folder
 
-from qmail.core.assign import assignments, records
+from qmail.core.assign import AssignError, assignments, records
 from qmail.core.cdb import write_cdb
 from qmail.core.controls import load
 from qmail.core.dotqmail import candidates
 from qmail.core.local_route import local_route, wrong_with_recipient
 from qmail.core.owners import Owners
+from qmail.core.pw2u import StoppedError, assign_lines
+from qmail.core.quick_delivery import QuickDelivery
 from qmail.core.routing import route, routes_from, verp_sender
 from qmail.core.settings import SendControls
 from qmail.core.users import answer_for
 from qmail.mail import Channel
 from qmail.programs import local
-from qmail.protocol.local_door import Owner, Target
+from qmail.protocol.local_door import Owner, Target, Task
+from qmail.utilities import pw2u
 
 RECORD = Path(__file__).with_name("local.jsonl")
-HOMES = "@HOMES@"
 STALE = "stale"
 _STATUS = re.compile(r"^.*\((#\d\.\d\.\d)\).*$", re.MULTILINE)
 _WARNING = re.compile(r"^.*warning: .*\n", re.MULTILINE | re.IGNORECASE)
@@ -100,14 +103,20 @@ def reasons(case: Case) -> list[str]:
 # --- homes --------------------------------------------------------------------------------------
 
 
-def play(stage: Stage, *options: bytes) -> Case:
-    """Run our qmail-local in a process of its own, as whoever owns the home."""
+Act = Callable[[list[bytes]], int]
+"""A qmail-local: takes the arguments, the message on 0; says on 1 and returns how it went."""
+
+
+def play(stage: Stage, act: Act) -> Case:
+    """Run one of our qmail-locals in a process of its own, as whoever owns the home."""
     output = os.memfd_create("output")
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            code = _act(stage, output, [*options, b"--", *stage.arguments()])
+            _take_place(stage, output)
+            code = act(stage.arguments())
+            sys.stderr.flush()
         finally:
             os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -116,27 +125,52 @@ def play(stage: Stage, *options: bytes) -> Case:
     return {"exit": code, "said": stage.even(said)}
 
 
-def _act(stage: Stage, output: int, argv: list[bytes]) -> int:
+def _take_place(stage: Stage, output: int) -> None:
     os.dup2(os.open(stage.message, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
     sys.stderr = os.fdopen(2, "w", closefd=False)
+    os.umask(0o077)
     os.environ.clear()
     os.environ.update(stage.environment())
     if os.getuid() == 0:
         os.setgroups([])
         os.setresgid(UID, UID, UID)
         os.setresuid(UID, UID, UID)
-    code = local.main([os.fsdecode(word) for word in argv])
-    sys.stderr.flush()
-    return code
+
+
+def classic(words: list[bytes]) -> int:
+    return local.main(["--", *map(os.fsdecode, words)])
+
+
+def classic_dry(words: list[bytes]) -> int:
+    return local.main(["-n", "--", *map(os.fsdecode, words)])
+
+
+SLOW = 42
+EXITS = {b"K": 0, b"D": 100, b"Z": 111}
+
+
+def resident(words: list[bytes]) -> int:
+    """Deliver as the resident one does where all lines are maildirs; SLOW: it would pass it on."""
+    user, home, local_part, dash, ext, domain, sender, default = words
+    target = Target(user, home, local_part, dash, ext, domain)
+    quick = QuickDelivery(default)
+    reports, slow = quick.begin([(Task(1, sender, target.pack()), 0)])
+    while not quick.is_idle:
+        reports += quick.step()
+    if slow:
+        return SLOW
+    ((_serial, report),) = reports
+    os.write(1, report[1:])
+    return EXITS[report[:1]]
 
 
 def our_delivery(case: Case) -> Case:
     with open_folder() as folder:
         stage = Stage(folder, case)
-        dry = play(stage, b"-n")
-        done = play(stage)
+        dry = play(stage, classic_dry)
+        done = play(stage, classic)
         return {"dry": dry, "done": {**done, **stage.outcome()}}
 
 
@@ -163,6 +197,19 @@ def test_deliveries_are_decided_as_there(case: Case) -> None:
         assert {part["exit"] for part in found} <= {0, 100, 111}
     else:
         assert found == decisions(case)
+
+
+@pytest.mark.parametrize("case", HOME_CASES, ids=lambda case: str(case["number"]))
+def test_the_resident_decides_as_the_command(case: Case) -> None:
+    with open_folder() as folder:
+        stage = Stage(folder, case)
+        found = play(stage, resident)
+        if found["exit"] == SLOW:
+            assert not stage.outcome()["maildir"]
+            return
+        outcome = {"dry": {"said": ""}, "done": {**found, **stage.outcome()}}
+    if not reasons(case):
+        assert decisions(outcome)[1] == decisions(case)[1]
 
 
 def test_differences_are_few_and_all_of_them_are_seen() -> None:
@@ -194,7 +241,7 @@ class CaseDirectory:
 
 
 def home_of(name: bytes) -> bytes:
-    return as_bytes(HOMES.replace("@", "/")) + name
+    return as_bytes(f"{FIXED_HOMES}/") + name
 
 
 def waits_for_a_home(case: Case, recipient: str) -> bool:
@@ -213,7 +260,7 @@ def waits_for_a_home(case: Case, recipient: str) -> bool:
 def test_owners_are_found_as_there(case: Case, tmp_path: Path) -> None:
     directory = CaseDirectory(case)
     owners = Owners(str(tmp_path), directory)
-    set_assign(case, tmp_path)
+    assert cdb_of(case, tmp_path) == case["cdb"]
     for ask, answer in zip(case["asks"], case["answers"], strict=True):
         local_part = ask["recipient"].rpartition("@")[0]
         found = answer_for(as_bytes(local_part), directory)
@@ -226,17 +273,20 @@ def test_owners_are_found_as_there(case: Case, tmp_path: Path) -> None:
         assert our_lspawn(ask, owners) == {**answer["lspawn"], "told": told(answer)}, ask
 
 
-def set_assign(case: Case, home: Path) -> None:
+def cdb_of(case: Case, home: Path) -> str | None:
+    """Make users/cdb; return its hash."""
     (home / "users").mkdir()
-    if case["assign"] is not None:
-        (text,) = placed([case["assign"]])
-        path = str(home / "users" / "cdb")
-        found = records(assignments(as_bytes(text).splitlines(keepends=True)))
-        write_cdb(path, path + ".tmp", found)
+    if case["assign"] is None:
+        return None
+    (text,) = placed([case["assign"]])
+    path = home / "users" / "cdb"
+    found = records(assignments(as_bytes(text).splitlines(keepends=True)))
+    write_cdb(str(path), f"{path}.tmp", found)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def placed(texts: list[str]) -> list[str]:
-    return [text.replace(HOMES + "/", HOMES.replace("@", "/")) for text in texts]
+    return [text.replace(HOMES, FIXED_HOMES) for text in texts]
 
 
 def told(answer: Case) -> list[str]:
@@ -260,6 +310,36 @@ def our_lspawn(ask: Case, owners: Owners) -> Case:
     fields = (target.user, target.home, target.local, target.dash, target.ext, target.domain)
     words = [field.decode("latin-1") for field in fields]
     return {"letter": "K", "told": [str(uid), str(gid), *words, ask["sender"]]}
+
+
+# --- users/assign from accounts -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", recorded("pw2u"), ids=lambda case: str(case["number"]))
+def test_accounts_become_the_same_lines_as_there(case: Case, tmp_path: Path) -> None:
+    (tmp_path / "users").mkdir()
+    for name, text in case["files"].items():
+        (tmp_path / "users" / name).write_bytes(as_bytes(text))
+    if case["exit"] == 111:
+        with pytest.raises((AssignError, StoppedError)):
+            our_lines(case, tmp_path)
+        return
+    appended = case["files"].get("append", "")
+    (expected,) = placed([case["lines"]])
+    assert our_lines(case, tmp_path) + appended + ".\n" == expected
+
+
+def our_lines(case: Case, home: Path) -> str:
+    rules = pw2u.read_rules(str(home), pw2u.choices(case["options"]))
+    found = assign_lines(passwd(case), rules, CaseDirectory(case))
+    return b"".join(found).decode("latin-1")
+
+
+def passwd(case: Case) -> list[bytes]:
+    return [
+        as_bytes(f"{one['name']}:x:{one['uid']}:{one['gid']}::{FIXED_HOMES}/{one['name']}:/bin/x\n")
+        for one in case["accounts"]
+    ]
 
 
 # --- routes -------------------------------------------------------------------------------------
