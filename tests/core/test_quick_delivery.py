@@ -88,6 +88,37 @@ def test_what_is_more_than_maildirs_goes_the_slow_way(
     assert mail(home) == []
 
 
+IDLE = "|dot-forward .forward\n./Maildir/\n"
+
+
+def test_dot_forward_without_its_file_costs_no_program(home: Path, deliver: Deliver) -> None:
+    write(home, IDLE)
+    assert deliver() == b"Kdid 1+0+1\n"
+    assert len(mail(home)) == 1
+    (home / ".forward").write_text("a@b\n")
+    assert deliver() is None
+    (home / ".forward").unlink()
+    assert deliver() == b"Kdid 1+0+1\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "|dot-forward .forward .missing",
+        "|dot-forward -n .missing",
+        "|dot-forward .missing || exit 100",
+        "|dot-forward $FILE",
+        "|dot-forward",
+        "|dot-forward .forward/x",
+        "|other .missing",
+    ],
+)
+def test_what_may_do_something_is_run(home: Path, deliver: Deliver, line: str) -> None:
+    (home / ".forward").write_text("")
+    write(home, f"{line}\n./Maildir/\n")
+    assert deliver() is None
+
+
 def test_delivery_3_a_loop_is_seen_before_any_file_is_looked_for(
     home: Path, deliver: Deliver
 ) -> None:

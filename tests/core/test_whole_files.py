@@ -58,6 +58,14 @@ def test_a_link_in_place_of_the_temporary_file_is_not_followed(tmp_path: Path) -
     assert (tmp_path / "precious").read_bytes() == b"precious"
 
 
+def test_a_file_that_has_another_name_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_bytes(b"precious")
+    os.link(tmp_path / "precious", tmp_path / "list.tmp")
+    with pytest.raises(OSError, match="has another name too"):
+        replace_file(str(tmp_path / "list.bin"), str(tmp_path / "list.tmp"), write_new)
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+
+
 def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x" * 70000)
     data, found = read_whole(str(tmp_path / "f"), 70000)

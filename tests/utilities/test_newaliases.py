@@ -121,11 +121,15 @@ def test_a_bad_control_file_is_told(line: Line) -> None:
     assert (ended.code, b"control/plusdomain:1: " in ended.err) == (111, True)
 
 
-@pytest.mark.parametrize("argv", [["a", "b"], [""], ["--help"], ["-h"]])
+@pytest.mark.parametrize("argv", [["a", "b"], [""], ["-x"], ["--help"], ["-h"]])
 def test_wrong_usage_ends_with_100(line: Line, argv: list[str]) -> None:
     ended = line.run(["newaliases", *argv])
     assert ended.code == 100
-    assert ended.err == b"newaliases: usage: newaliases [ file ]\n"
+    assert ended.err.endswith(b"newaliases: usage: newaliases [ file ]\n")
+
+
+def test_option_v_is_taken_as_sendmail_takes_it(line: Line) -> None:
+    assert aliases(line, "a: b\n", "-v") == (0, b"", b"")
 
 
 # --- :include: files ----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from qmail.core.delivery_plan import Plan, disk_trouble, find_plan
 from qmail.core.dotqmail import Maildir
 from qmail.core.fs import RealFs
 from qmail.core.home_files import PATRN, StoppedError, reason_of
+from qmail.core.idle_lines import without_idle_lines
 from qmail.core.kept_homes import KeptHomes
 from qmail.core.local_environment import delivered_to, return_path
 from qmail.core.maildir import (
@@ -180,7 +181,8 @@ class QuickDelivery:
             files = self._homes.enter(target.home)
             trace = delivered_to(target)
             plan = find_plan(files, target, self._default_delivery)
-            return self._route(plan, target, trace)
+            plan, idle = without_idle_lines(plan, target.home)
+            return self._route(plan, target, trace, idle)
         except StoppedError as stopped:
             return _Refusal(trace, local_report(stopped.code, stopped.text))
         except OSError as trouble:
@@ -216,7 +218,8 @@ class QuickDelivery:
             )
         return local_report(Exit.OK, b"")
 
-    def _route(self, plan: Plan, target: Target, trace: bytes) -> _Route | None:
+    def _route(self, plan: Plan, target: Target, trace: bytes, programs: int) -> _Route | None:
+        """Return the way of messages for `target`; `programs`: what ran without anything to do."""
         paths = [line.path for line in plan.instructions if isinstance(line, Maildir)]
         if len(paths) < len(plan.instructions) or len(paths) > MAILDIRS_MAX:
             return None
@@ -226,7 +229,7 @@ class QuickDelivery:
                 folders.append((path, self._folders.open(os.path.join(target.home, path))))
             except OSError as trouble:
                 raise StoppedError(Exit.TEMPORARY, disk_trouble(path, trouble)) from None
-        report = local_report(Exit.OK, b"did %d+0+0\n" % len(folders))
+        report = local_report(Exit.OK, b"did %d+0+%d\n" % (len(folders), programs))
         return _Route(trace, tuple(folders), report)
 
     def _write(self, task: Task, fd: int, route: _Route | _Refusal) -> bytes | None:

@@ -86,7 +86,7 @@ def _open_alone(temporary: str | bytes) -> int:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_still(temporary, fd):
-                os.ftruncate(fd, 0)
+                _empty(fd, temporary)
                 return fd
         except BlockingIOError:
             os.close(fd)
@@ -97,6 +97,13 @@ def _open_alone(temporary: str | bytes) -> int:
             raise
         # Between our two steps its writer has finished and given it its real name.
         os.close(fd)
+
+
+def _empty(fd: int, temporary: str | bytes) -> None:
+    """Cut what was left in the file; one with a second name may be somebody's trap."""
+    if os.fstat(fd).st_nlink != 1:
+        raise OSError(errno.EMLINK, "has another name too", os.fsdecode(temporary))
+    os.ftruncate(fd, 0)
 
 
 def _is_still(path: str | bytes, fd: int) -> bool:

@@ -22,7 +22,7 @@ from qmail.edge.home import home_folder
 from qmail.edge.line_tool import DONE, PERMANENT, TEMPORARY, ToolError, reason_of, run_tool
 from qmail.edge.ownership import others_part
 from qmail.edge.standard import say
-from qmail.protocol.options import asks_for_help
+from qmail.protocol.options import OptionError, asks_for_help, split_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,10 +40,19 @@ SHOWN_MAX: Final = 50
 
 def main(argv: Sequence[str]) -> int:
     """Make FILE.cdb from FILE."""
-    if len(argv) > 1 or argv[:1] == [""] or asks_for_help(argv) or argv[:1] == ["--"]:
+    if asks_for_help(argv):
         say(USAGE)
         return PERMANENT
-    return run_tool(NAME, lambda: new_aliases(argv[0] if argv else ALIASES))
+    try:
+        # Sendmail's, for a report that is not made here.
+        _, files = split_options(argv, "v")
+    except OptionError as wrong:
+        say(f"{NAME}: {wrong}\n{USAGE}")
+        return PERMANENT
+    if len(files) > 1 or "" in files:
+        say(USAGE)
+        return PERMANENT
+    return run_tool(NAME, lambda: new_aliases(files[0] if files else ALIASES))
 
 
 def new_aliases(file: str) -> int:
