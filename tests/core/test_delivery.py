@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qmail.core.delivery import Delivery, deliver_one, show_plan
+from qmail.core.fs import RealFs
 from qmail.core.home_files import HomeFiles
 from qmail.core.message_source import FileSource
 from qmail.mail import Envelope, Result, deferred, failed
@@ -358,6 +359,21 @@ def test_delivery_8_a_linked_mbox_is_appended_to_where_it_is(home: Path, deliver
     (home / "box").symlink_to("real")
     assert deliver("./box\n")[0] == 0
     assert (home / "real").read_bytes().startswith(b"old\nFrom s@t ")
+
+
+def test_delivery_8_folder_of_an_mbox_need_not_be_listed(
+    home: Path, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed(RealFs):
+        def __init__(self, root: str) -> None:
+            if root == str(home / "spool"):
+                raise PermissionError(errno.EACCES, "Permission denied")
+            super().__init__(root)
+
+    (home / "spool").mkdir()
+    monkeypatch.setattr("qmail.core.delivery.RealFs", Closed)
+    assert deliver("./spool/box\n") == (0, b"did 1+0+0\n")
+    assert (home / "spool" / "box").read_bytes().startswith(b"From s@t ")
 
 
 @pytest.mark.parametrize(

@@ -184,11 +184,10 @@ class _Attempt:
 
     def _to_mbox(self, path: bytes) -> None:
         self._done.files += 1
-        folder, name = os.path.split(os.path.realpath(os.fsdecode(path)))
         head = from_line(self._delivery.sender, self._delivery.now_s)
         head += self._rpline + self._dtline
         try:
-            fs = RealFs(folder)
+            fs, name = _disk_of(os.path.realpath(os.fsdecode(path)))
             mbox.deliver(fs, name, head=head, parts=self._parts(), lock=self._hands.lock)
         except TimeoutError:
             raise put_off(b"Unable to lock " + path + b" in time. (#4.3.0)\n") from None
@@ -239,6 +238,17 @@ class _Attempt:
     def _with_trace(self) -> Iterator[bytes]:
         yield self._dtline
         yield from self._parts()
+
+
+def _disk_of(path: str) -> tuple[RealFs, str]:
+    """Return the disk of an mbox, rooted in its folder, and its name there. Raises: OSError."""
+    folder, name = os.path.split(path)
+    try:
+        return RealFs(folder), name
+    except PermissionError:
+        # We may be allowed to enter a folder that we may not list. Its disk can't be synced then,
+        # but fsync of a new file puts the name on disk as well.
+        return RealFs("/"), path
 
 
 def _unreadable(trouble: OSError) -> StoppedError:

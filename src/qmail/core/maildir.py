@@ -25,7 +25,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from qmail.core.fs import Fs, RealFs
 
@@ -59,8 +59,7 @@ def open_folder(path: str) -> tuple[RealFs, int]:
     return RealFs(path), device
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(NamedTuple):
     """One file of a message: its path in tmp/ of its maildir, and the one it gets in new/."""
 
     folder: Folder
