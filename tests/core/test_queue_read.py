@@ -109,6 +109,68 @@ def test_logging_3_an_entry_that_cannot_be_read_is_a_warning(
 # --- keep, claim, settle, close -------------------------------------------------------------------
 
 
+@pytest.fixture
+def synced(fs: FailingFs, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What each commit synced: everything, or one file."""
+    done: list[str] = []
+    reuse = fs.reuse
+
+    def named(path: str) -> int:
+        done.append(path)
+        return reuse(path)
+
+    monkeypatch.setattr(fs, "reuse", named)
+    monkeypatch.setattr(fs, "sync", lambda: done.append("everything"))
+    return done
+
+
+def test_more_marks_sync_their_file_alone_and_first_ones_everything(
+    queue: DiskQueue, tmp_path: Path, synced: list[str]
+) -> None:
+    keep(queue, tmp_path)
+    queue.commit()
+    for offset in (0, 10):
+        queue.settle(REMOTE, offset)
+        queue.commit()
+    assert synced == ["everything", "everything", REMOTE_FILE]
+
+
+def test_marks_beside_any_other_change_sync_everything(
+    queue: DiskQueue, tmp_path: Path, synced: list[str]
+) -> None:
+    keep(queue, tmp_path)
+    queue.settle(REMOTE, 0)
+    queue.commit()
+    queue.settle(REMOTE, 10)
+    queue.blame(7, b"<ann@b.ex>:\nno\n\n")
+    queue.commit()
+    queue.settle(REMOTE, 10)
+    queue.close(LOCAL)
+    queue.commit()
+    assert synced == ["everything"] * 3
+
+
+def refuse_to_sync(_fd: int) -> None:
+    raise OSError(errno.EIO, "input/output error")
+
+
+def test_failed_sync_of_marks_is_told_and_the_next_commit_syncs_everything(
+    queue: DiskQueue, tmp_path: Path, synced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(queue, tmp_path)
+    for offset in (0, 10):
+        queue.settle(REMOTE, offset)
+        if offset:
+            monkeypatch.setattr(queue._fs, "fsync", refuse_to_sync)
+            with pytest.raises(EngineError):
+                queue.commit()
+        else:
+            queue.commit()
+    queue.settle(REMOTE, 10)
+    queue.commit()
+    assert synced == ["everything", REMOTE_FILE, "everything"]
+
+
 def test_queue_7_3_info_and_the_channels_are_written_as_qmail_does(
     queue: DiskQueue, tmp_path: Path
 ) -> None:

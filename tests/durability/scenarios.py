@@ -34,6 +34,12 @@ def three_local(machine: Machine) -> None:
     machine.work()
 
 
+def list_of_five(machine: Machine) -> None:
+    members = tuple(b"%d@here" % number for number in range(5))
+    machine.submit(Mail(1, ANNE, members))
+    machine.work()
+
+
 def local_and_remote(machine: Machine) -> None:
     machine.submit(Mail(1, ANNE, (BERT, FAR)))
     machine.work()
@@ -110,6 +116,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     one_local,
     two_local,
     three_local,
+    list_of_five,
     local_and_remote,
     deferred_then_delivered,
     one_of_two_deferred,

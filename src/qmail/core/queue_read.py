@@ -21,6 +21,8 @@ from qmail.core.spares import SPENT
 from qmail.mail import Channel
 
 EVERY_FILE: Final = Files(mess=True, todo=True, info=True, local=True, remote=True, bounce=True)
+MARKED_MAX: Final = 2
+"""With marks in more files than this, one sync of everything is cheaper."""
 REPORTS_BYTES_MAX: Final = 64 * 1024 * 1024
 
 Value = TypeVar("Value")
@@ -37,6 +39,9 @@ class DiskQueue:
         self.notes: list[str] = []
         self._damaged: set[int] = set()
         self._half_kept: set[int] = set()
+        self._marked: set[str] = set()
+        self._has_more = True
+        self._synced_with_marks: set[str] = set()
 
     # --- start and sweep ------------------------------------------------------------------------
 
@@ -186,6 +191,7 @@ class DiskQueue:
             self._half_kept.discard(message)
 
     def _create(self, path: str, data: bytes, mtime: float) -> None:
+        self._has_more = True
         fd = self._fs.create(path, 0o600)
         try:
             self._fs.write(fd, data)
@@ -231,10 +237,13 @@ class DiskQueue:
         path = self._layout.channel(ticket.channel.word, ticket.message)
         trouble = f"trouble marking {path}; message will be delivered twice!"
         self._try(lambda: self._fs.overwrite(path, offset, b"D"), trouble)
+        self._marked.add(path)
 
     def blame(self, message: int, paragraph: bytes) -> None:
         """Append to bounce/N."""
         path = self._layout.bounce(message)
+
+        self._has_more = True
 
         def append() -> None:
             fd = self._fs.open_append(path, 0o600)
@@ -247,6 +256,7 @@ class DiskQueue:
 
     def renew(self, ticket: Ticket, delay_s: float) -> None:
         """Schedule again; the mtime of the channel file keeps the time over restarts."""
+        self._has_more = True
         due = self._clock.now() + delay_s
         self._schedules[ticket.channel].add(due, ticket.message)
         path = self._layout.channel(ticket.channel.word, ticket.message)
@@ -282,11 +292,31 @@ class DiskQueue:
         self._remove(self._layout.info(message))
 
     def commit(self) -> None:
-        """One sync for everything since the last one."""
+        """Put everything since the last commit on disk.
+
+        A few files with more marks are synced alone, while a long list goes out: what others wrote
+        to this disk meanwhile need not go with them. All else takes one sync; so do the first marks
+        in a file, since before it the disk may still have the todo entry, which names everybody.
+        """
+        marked, self._marked = self._marked, set()
+        has_more, self._has_more = self._has_more, False
         try:
-            self._fs.sync()
+            if has_more or len(marked) > MARKED_MAX or not marked <= self._synced_with_marks:
+                self._fs.sync()
+                self._synced_with_marks = marked
+            else:
+                for path in marked:
+                    self._sync_marks(path)
         except OSError as trouble:
+            self._synced_with_marks = set()
             raise EngineError(f"trouble syncing the queue: {trouble}") from trouble
+
+    def _sync_marks(self, path: str) -> None:
+        fd = self._fs.reuse(path)
+        try:
+            self._fs.fsync(fd)
+        finally:
+            self._fs.close(fd)
 
     def act(self, act: Act) -> None:
         """Make everything due now."""
@@ -295,6 +325,7 @@ class DiskQueue:
             schedule.all_due_now(self._clock.now())
 
     def _unlink(self, path: str) -> None:
+        self._has_more = True
         try:
             self._fs.unlink(path)
         except FileNotFoundError:
