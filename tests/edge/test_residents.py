@@ -220,6 +220,27 @@ def test_root_bound_on_residents_makes_room_by_ending_an_idle_one(
     assert set(one.reports.values()) == {b"Kx"}
 
 
+@pytest.mark.root
+def test_root_where_the_system_allows_no_more_processes_a_job_waits_for_the_end_of_one(
+    office: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs root")
+    fork = os.fork
+    one = office(echo)
+
+    def fork_one() -> int:
+        if one.residents._alive:
+            raise BlockingIOError(11, "no more processes")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", fork_one)
+    for serial, uid in enumerate(OTHERS):
+        one.give(serial, b"x", uid)
+    one.wait(3)
+    assert set(one.reports.values()) == {b"Kx"}
+
+
 def test_idle_resident_is_ended_in_time(office: Make) -> None:
     one = office(echo)
     one.give(1, b"one")
@@ -469,4 +490,8 @@ def test_helper_ends_with_its_parent() -> None:
     ("memory_mb", "room"), [(256, 50), (1024, 50), (8192, 397), (24_000, 1000), (10**6, 1000)]
 )
 def test_residents_take_an_eighth_of_the_memory(memory_mb: int, room: int) -> None:
-    assert residents_module.room_for_residents(memory_mb << 20) == room
+    assert residents_module.room_for_residents(memory_mb << 20, 4096) == room
+
+
+def test_residents_leave_descriptors_for_messages() -> None:
+    assert residents_module.room_for_residents(10**12, 1024) == 512

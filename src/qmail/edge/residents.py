@@ -9,6 +9,7 @@ from deliveries: they have bounds of their own, and those started for them alone
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import time
@@ -71,9 +72,18 @@ class _Resident:
         return not (self.running or self.waiting or self.looking or self.looks)
 
 
-def room_for_residents(memory: int) -> int:
-    """Return how many residents a machine with `memory` bytes may have."""
-    return min(RESIDENTS_MAX, max(RESIDENTS_MIN, memory // MEMORY_SHARE // RESIDENT_BYTES))
+def room_for_residents(memory: int, descriptors: int) -> int:
+    """Return how many residents there may be with `memory` bytes and so many descriptors.
+
+    Each takes one descriptor here; as many are left for messages on their way.
+    """
+    room = max(RESIDENTS_MIN, memory // MEMORY_SHARE // RESIDENT_BYTES)
+    return min(RESIDENTS_MAX, room, descriptors // 2)
+
+
+def _descriptors() -> int:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2 * RESIDENTS_MAX if limit == resource.RLIM_INFINITY else limit
 
 
 class Residents:
@@ -95,7 +105,8 @@ class Residents:
         self._lookers: set[int] = set()
         self._dirty: set[_Resident] = set()
         self._starved = False
-        self._room = room_for_residents(memory_bytes())
+        self._room_max = room_for_residents(memory_bytes(), _descriptors())
+        self._room = self._room_max
 
     @property
     def is_empty(self) -> bool:
@@ -154,6 +165,7 @@ class Residents:
 
     def tick(self, now: float) -> None:
         """End who has been idle, or silent, for long; `now` is monotonic."""
+        self._room = min(self._room_max, self._room + 1)
         for resident in list(self._by_who.values()):
             if resident.is_idle and now > resident.idle_since + IDLE_S_MAX:
                 self._retire(resident)
@@ -174,6 +186,8 @@ class Residents:
         try:
             resident.pid, sock = fork_child("qmail-local", resident.who, self._main)
         except OSError:
+            if self._makes_do(resident):
+                return False
             del self._by_who[resident.who]
             serials = [serial for serial, _frame in resident.looks]
             for serial in [*serials, *(errand[0] for errand in resident.waiting)]:
@@ -190,6 +204,14 @@ class Residents:
             sock.fileno(), lambda: self._hear(resident), lambda: self._feed(resident)
         )
         return True
+
+    def _makes_do(self, resident: _Resident) -> bool:
+        """Where the system allows no more processes than there are, let `resident` wait for one."""
+        delivering = len(self._alive) - len(self._lookers)
+        if resident.is_looker or not delivering:
+            return False
+        self._room = delivering
+        return self._is_full(resident)
 
     def _is_full(self, resident: _Resident) -> bool:
         """Say whether `resident` has to wait for the end of another; one that is idle is told to.
