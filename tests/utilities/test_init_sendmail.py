@@ -69,6 +69,15 @@ def test_what_the_administrator_wrote_stays_and_advice_is_given(
     assert f"'|fastforward -pd {aliases}.cdb' as its first line" in advice[1]
 
 
+def test_a_link_in_place_of_a_file_stays_too(open_folder: Path, aliases: Path, make: Make) -> None:
+    make(sendmail=False)
+    link = open_folder / "home/alias/.qmail-default"
+    link.symlink_to("list")
+    assert any("alias/.qmail-default stays as it is" in line for line in make())
+    assert link.is_symlink()
+    assert aliases.exists()
+
+
 def test_without_an_alias_file_one_without_entries_is_made(aliases: Path, make: Make) -> None:
     said = make()
     assert f"wrote {aliases}, with no entries" in said

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 FORWARD_BYTES_MAX: Final = 1024 * 1024
 DIRECT: Final = "direct"
 FORWARD: Final = "forward"
-SKIPPED: Final = "skipped"
 _ADVICE: Final = {
     FILE: "file delivery is not supported: write this line into .qmail instead",
     LIST: ":include: is not supported: list the addresses here, or one a line in .qmail",

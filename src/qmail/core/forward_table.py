@@ -31,8 +31,7 @@ UNKNOWN: Final = "unknown"
 PROGRAM: Final = "program"
 LIST: Final = "list"
 RECIPIENT: Final = "recipient"
-KINDS: Final = (OWNER, ALIAS, UNKNOWN, PROGRAM, LIST, RECIPIENT)
-"""What a step is about, in the order in which people meet them."""
+"""What a step is about."""
 
 
 class ForwardError(Exception):

@@ -98,8 +98,12 @@ class Customs:
             )
 
     def _text(self, path: str) -> bytes:
-        full = f"{self.maker.home}/{path}"
-        return read_whole(full, FILE_BYTES_MAX, follows_links=False)[0]
+        """Return what is there, b"" where it is a link or the like: then there is only advice."""
+        try:
+            full = f"{self.maker.home}/{path}"
+            return read_whole(full, FILE_BYTES_MAX, follows_links=False)[0]
+        except OSError:
+            return b""
 
     def _make_table(self) -> None:
         table = f"{self.aliases}.cdb"
