@@ -43,13 +43,14 @@ SENDERS = (
 
 
 def cases(seed: int, count: int = 660) -> Iterator[Case]:
-    """Yield `count` cases of all kinds, the same for the same seed."""
+    """Yield `count` random cases, the same for the same seed; then one of all exits of programs."""
     makers = {"home": home_case, "owner": owner_case, "pw2u": pw2u_case, "route": route_case}
     whole = sum(SHARES.values())
     for kind, share in SHARES.items():
         for number in range(count * share // whole):
             made = makers[kind](Random(f"{seed} {kind} {number}"))
             yield {"kind": kind, "number": number, **made}
+    yield {"kind": "exits", "number": 0}
 
 
 def some(random: Random, *weighted: tuple[int, Any]) -> Any:
@@ -165,6 +166,23 @@ def home_case(random: Random) -> Case:
         "message": _message(random, f"{local}@{domain}"),
         "queue_exit": some(random, (12, 0), (1, 31), (1, 11), (1, 53), (1, 71), (1, 81), (1, 120)),
         "inherited": random.choice(({}, {"DEFAULT": "stale", "EXT3": "stale"})),
+    }
+
+
+def exit_case(code: int) -> Case:
+    """Make a home with a program that ends with `code`; an mbox shows whether it goes on."""
+    text = f"|exit {code}\n./box\n"
+    return {
+        "mode": 0o700,
+        "files": [{"name": ".qmail", "kind": "file", "mode": 0o600, "text": text}],
+        **dict.fromkeys(("dash", "ext"), ""),
+        "local": "joe",
+        "domain": "x",
+        "sender": "s@t.ex",
+        "default": "./Maildir/",
+        "message": "\n",
+        "queue_exit": 0,
+        "inherited": {},
     }
 
 

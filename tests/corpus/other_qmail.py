@@ -106,7 +106,7 @@ class OtherLspawn:
         try:
             return {"answers": self._ask_all(case["asks"]), "cdb": self._cdb(case)}
         finally:
-            subprocess.run(["umount", PASSWD], check=True)
+            subprocess.run(["umount", "--lazy", PASSWD], check=True)
 
     def record_pw2u(self, case: Case) -> Case:
         """Make lines of users/assign from the accounts of the case."""

@@ -12,9 +12,10 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.corpus.generate_local import Case, cases
+from tests.corpus.generate_local import Case, cases, exit_case
 from tests.corpus.other_qmail import OtherLspawn, OtherSend
 from tests.corpus.stage import UID, Stage
 
@@ -28,6 +29,16 @@ def record_home(case: Case, qmail: Path, folder: Path) -> Case:
     dry = _run(stage, [*command, b"-n", b"--", *stage.arguments()])
     done = _run(stage, [*command, b"--", *stage.arguments()])
     return {"dry": dry, "done": {**done, **stage.outcome()}}
+
+
+def record_exits(qmail: Path, folder: Path) -> Iterator[tuple[int, bool]]:
+    """Yield for every exit code of a program how qmail-local ends, and whether it went on."""
+    for code in range(256):
+        here = folder / str(code)
+        here.mkdir(mode=0o755)
+        stage = Stage(here, exit_case(code))
+        words = [os.fsencode(qmail / "bin" / "qmail-local"), b"--", *stage.arguments()]
+        yield _run(stage, words)["exit"], (stage.home / "box").exists()
 
 
 def _run(stage: Stage, command: list[bytes]) -> Case:
@@ -54,6 +65,8 @@ def record(case: Case, qmail: Path) -> Case:
         match case["kind"]:
             case "home":
                 return case | record_home(case, qmail, Path(folder))
+            case "exits":
+                return case | {"exits": list(record_exits(qmail, Path(folder)))}
             case "owner":
                 return case | OtherLspawn(qmail, Path(folder)).record(case)
             case "pw2u":

@@ -35,8 +35,9 @@ from qmail.core.settings import SendControls
 from qmail.core.users import answer_for
 from qmail.mail import Channel
 from qmail.programs import local
+from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Owner, Target, Task
-from qmail.protocol.local_exits import LocalExit
+from qmail.protocol.local_exits import LocalExit, program_exit
 from qmail.utilities import pw2u
 
 RECORD = Path(__file__).with_name("local.jsonl")
@@ -257,6 +258,15 @@ def test_the_resident_decides_as_the_command(case: Case) -> None:
         outcome = {"dry": {"said": ""}, "done": {**found, **stage.outcome()}}
     if not differences(case):
         assert decisions(outcome)[1] == decisions(case)[1]
+
+
+def test_every_exit_code_of_a_program_means_what_it_means_there() -> None:
+    (case,) = recorded("exits")
+    assert len(case["exits"]) == 256
+    for code, (exit_there, went_on) in enumerate(case["exits"]):
+        meaning = program_exit(code)
+        ours = Exit.OK if meaning is Exit.STOP else meaning
+        assert (ours, meaning is Exit.OK) == (exit_there, went_on), code
 
 
 def test_differences_are_few_and_all_of_them_are_seen() -> None:
