@@ -1,11 +1,14 @@
 """The quick way: maildirs only, a turn at a time (spec/delivery.md 3 and 9)."""
 
+import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from qmail.core.fs import RealFs
 from qmail.core.maildir import STALE_S
 from qmail.core.quick_delivery import QuickDelivery
 from qmail.protocol.local_door import Target, Task
@@ -183,3 +186,64 @@ def test_look_says_whether_there_is_a_mailbox(home: Path, quick: QuickDelivery) 
     home.chmod(0o1700)
     assert quick.look(packed(home))[:1] == b"Z"
     assert quick.look(b"nonsense")[:1] == b"Z"
+
+
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note what is synced from here on."""
+    done: list[str] = []
+
+    def fsync(fd: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file")
+
+    monkeypatch.setattr(RealFs, "fsync", staticmethod(fsync))
+    monkeypatch.setattr(RealFs, "sync", lambda _fs: done.append("everything"))
+    return done
+
+
+def given(quick: QuickDelivery, home: Path, *serials: int) -> list[tuple[int, bytes]]:
+    """Begin deliveries in one turn; return what is reported at once."""
+    fd = os.memfd_create("message")
+    os.write(fd, MESSAGE)
+    write(home, "./Maildir/\n")
+    reports, slow = quick.begin([(Task(n, b"s@t", packed(home)), fd) for n in serials])
+    os.close(fd)
+    assert not slow
+    return reports
+
+
+def test_delivery_without_company_syncs_its_file_and_folder_and_is_done_at_once(
+    home: Path, quick: QuickDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = synced(monkeypatch)
+    assert given(quick, home, 1) == [(1, b"Kdid 1+0+0\n")]
+    assert quick.is_idle
+    assert done == ["file", "folder"]
+    assert len(list((home / "Maildir/new").iterdir())) == 1
+
+
+def test_deliveries_of_one_turn_share_their_syncs_and_so_does_who_comes_meanwhile(
+    home: Path, quick: QuickDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = synced(monkeypatch)
+    assert given(quick, home, 1, 2) == []
+    assert given(quick, home, 3) == []
+    while not quick.is_idle:
+        quick.step()
+    assert done == ["everything"] * 2
+    assert len(list((home / "Maildir/new").iterdir())) == 3
+
+
+@pytest.mark.parametrize("failing", ["file", "folder"])
+def test_failed_sync_of_a_delivery_without_company_puts_it_off_and_leaves_nothing(
+    home: Path, quick: QuickDelivery, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def fsync(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode) is (failing == "folder"):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(RealFs, "fsync", staticmethod(fsync))
+    ((_, report),) = given(quick, home, 1)
+    assert report.startswith(b"Z")
+    assert b"input/output error" in report
+    for part in ("tmp", "new"):
+        assert list((home / "Maildir" / part).iterdir()) == []

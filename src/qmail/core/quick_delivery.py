@@ -125,7 +125,6 @@ class QuickDelivery:
         self._commit = GroupCommit()
         self._targets: dict[bytes, Target] = {}
         self._what: dict[int, bytes] = {}
-        self._is_alone = False
 
     @property
     def is_idle(self) -> bool:
@@ -143,7 +142,7 @@ class QuickDelivery:
         if self._commit.is_idle:
             self._folders.trim()
         tasks = list(tasks)
-        self._is_alone = self._commit.is_idle and len(tasks) == 1
+        is_alone = self._commit.is_idle and len(tasks) == 1
         for task, fd in tasks:
             packed = task.target
             if packed not in answers:
@@ -152,7 +151,7 @@ class QuickDelivery:
             if answer is None:
                 slow.append((task, fd))
                 continue
-            report = self._write(task, fd, answer)
+            report = self._write(task, fd, answer, is_alone=is_alone)
             if report is not None:
                 reports.append((task.serial, report))
         return reports, slow
@@ -232,8 +231,13 @@ class QuickDelivery:
         report = local_report(Exit.OK, b"did %d+0+%d\n" % (len(folders), programs))
         return _Route(trace, tuple(folders), report)
 
-    def _write(self, task: Task, fd: int, route: _Route | _Refusal) -> bytes | None:
-        """Write one message to all its maildirs. Returns: None, or a report at once."""
+    def _write(
+        self, task: Task, fd: int, route: _Route | _Refusal, *, is_alone: bool
+    ) -> bytes | None:
+        """Write one message to all its maildirs. Returns: None, or a report at once.
+
+        `is_alone`: nobody shares its syncs, so it is finished here.
+        """
         source = FileSource(fd)
         try:
             first = source.read(0, FIRST_BYTES)
@@ -250,12 +254,12 @@ class QuickDelivery:
             rest = rest_of(source, FIRST_BYTES) if len(first) == FIRST_BYTES else ()
             try:
                 name = self._names.next()
-                copies.append(prepare(folder, name, head, rest, is_alone=self._is_alone))
+                copies.append(prepare(folder, name, head, rest, is_alone=is_alone))
             except OSError as trouble:
                 for made in copies:
                     take_back(made)
                 return local_report(Exit.TEMPORARY, disk_trouble(path, trouble))
-        if not copies or self._is_alone:
+        if not copies or is_alone:
             return _finish_alone(copies, route.report)
         self._what[task.serial] = route.report
         self._commit.add(task.serial, copies)
