@@ -1,4 +1,4 @@
-"""Makes the simulated world (tests/sim) importable however pytest is started; a folder of ours."""
+"""Makes tests/sim importable however pytest is started; a folder of ours; tests for root."""
 
 import os
 import sys
@@ -25,3 +25,11 @@ def own_folder() -> Iterator[Path]:
         folder = Path(name) / "lists"
         folder.mkdir(mode=0o755)
         yield folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, aloud, what needs root and the separate accounts where an ordinary user runs this."""
+    if os.geteuid() != 0:
+        for item in items:
+            if item.get_closest_marker("root"):
+                item.add_marker(pytest.mark.skip(reason="needs root"))

@@ -171,6 +171,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.root
 def test_index_getpw_goes_by_control_break(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def ext() -> str:
         assert getpw.main(["alias+x-y"]) == 0
