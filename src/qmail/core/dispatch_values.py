@@ -1,6 +1,5 @@
 """What qmail-send holds in memory of the messages it works on."""
 
-from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -69,19 +68,6 @@ class Outputs:
     jobs: dict[Channel, list[bytes]] = field(
         default_factory=lambda: {Channel.LOCAL: [], Channel.REMOTE: []}
     )
-    bounces: list[Bounce] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Lane:
-    """One channel: its limit, what is running, what is ready. `passes` of those were scheduled."""
-
-    limit: int
-    connected: bool = False
-    used: int = 0
-    passes: int = 0
-    ready: deque[Job] = field(default_factory=deque)
-    running: dict[int, tuple[Job, int, bytes]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,144 @@
+"""New messages: told of by qmail-queue or found in the queue, and taken apart (spec/queue.md 7.3).
+
+One can come both ways, and its number can come back before the news of its end: each is taken once.
+"""
+
+from typing import Final
+
+from qmail.core.dispatch_values import Message, Stage
+from qmail.core.keeping import Keeping
+from qmail.core.passes import Passes
+from qmail.core.queue_engine import Arrival
+from qmail.core.routing import route
+from qmail.core.schedule import SYSTEM_FAILURE_S
+from qmail.core.send_run import Run
+from qmail.mail import Envelope
+from qmail.protocol import doors
+from qmail.protocol.logtext import SAFE
+
+RESCAN_S: Final = 1500
+SETTLING_S: Final = 3
+"""No commit takes as long as this, or the next look finds it."""
+
+
+class Arrivals:
+    """Takes new messages."""
+
+    def __init__(self, run: Run, passes: Passes, keeping: Keeping) -> None:
+        self._run = run
+        self._passes = passes
+        self._keeping = keeping
+        self._scanned: set[tuple[int, int]] = set()
+        self._scanned_before: set[tuple[int, int]] = set()
+        self._is_rescan_due = False
+        self._is_settling = False
+
+    # --- found ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Recover the queue, and look into it now and then from now on."""
+        for arrival in self._run.engine.scan():
+            self._found(arrival)
+        self._run.turn.later(RESCAN_S, self._rescan_again)
+
+    def _rescan_again(self) -> None:
+        # No notice is on its way for as long as this: what was scanned before is forgotten.
+        self._scanned_before, self._scanned = self._scanned, set()
+        self.rescan()
+        self._run.turn.later(RESCAN_S, self._rescan_again)
+
+    def rescan_soon(self) -> None:
+        """Look again when trouble may have passed."""
+        if not self._is_rescan_due:
+            self._is_rescan_due = True
+            self._run.turn.later(SYSTEM_FAILURE_S, self._rescan_now)
+
+    def _rescan_settled(self) -> None:
+        self._is_settling = False
+        self.rescan()
+
+    def _rescan_now(self) -> None:
+        self._is_rescan_due = False
+        self.rescan()
+
+    def rescan(self) -> None:
+        """Look for queued messages that nobody told us of."""
+        run = self._run
+        if run.is_exiting:
+            return
+        # One that ends may have left its number to a new message already.
+        known = {m.number for m in run.messages.values() if m.stage is not Stage.ENDING}
+        try:
+            for arrival in run.engine.arrivals(known):
+                if not run.ending.is_removing(arrival):
+                    self._found(arrival)
+        except OSError as trouble:
+            run.journal.warn(f"unable to scan the queue: {trouble}")
+
+    def _found(self, arrival: Arrival) -> None:
+        """Take a message that was found in the queue; a notice of it may still be under way.
+
+        One that came just now may not be accepted yet, and would be taken back if its sync failed:
+        it is left for its notice, or for another look.
+        """
+        if 0 <= int(self._run.clock.now()) - arrival.birth < SETTLING_S:
+            if not self._is_settling:
+                self._is_settling = True
+                self._run.turn.later(SETTLING_S, self._rescan_settled)
+            return
+        self._scanned.add((arrival.message, arrival.qp))
+        self._arrived(arrival)
+
+    # --- told -----------------------------------------------------------------------------------
+
+    def noticed(self, notice: doors.Notice) -> None:
+        """Take a message that qmail-queue tells of."""
+        key = (notice.message, notice.qp)
+        if self._run.is_exiting or key in self._scanned or key in self._scanned_before:
+            self._scanned.discard(key)
+            self._scanned_before.discard(key)
+            return
+        known = self._run.messages.get(notice.message)
+        if known is not None and known.stage is not Stage.ENDING:
+            return
+        if notice.envelope:
+            envelope = Envelope.unpack(notice.envelope)
+            self._arrived(
+                Arrival(
+                    notice.message,
+                    notice.size,
+                    notice.uid,
+                    notice.qp,
+                    notice.birth,
+                    envelope.sender,
+                    envelope.recipients,
+                )
+            )
+            return
+        arrival = self._run.engine.arrival(notice.message)
+        if arrival is not None:
+            self._arrived(arrival)
+
+    # --- taken apart ----------------------------------------------------------------------------
+
+    def _arrived(self, arrival: Arrival) -> None:
+        """Preprocess: decide the channel of each recipient."""
+        run, number = self._run, arrival.message
+        message = Message(number, arrival.sender, arrival, Stage.NEW)
+        run.messages[number] = message
+        run.journal.add(b"new msg %d" % number)
+        run.journal.add(
+            b"info msg %d: bytes %d from <%b> qp %d uid %d"
+            % (number, arrival.size, arrival.sender.translate(SAFE), arrival.qp, arrival.uid)
+        )
+        for recipient in arrival.recipients:
+            channel, address = route(recipient, run.routes)
+            message.lists.setdefault(channel, []).append(address)
+        if not arrival.recipients:
+            run.journal.add(b"end msg %d" % number)
+            run.ending.remove(message, b"done/%d" % number)
+        elif len(arrival.recipients) == 1:
+            # The entry in todo/ says all that info and local would say: nothing is written.
+            self._passes.begin(message)
+        else:
+            self._keeping.keep(message, lambda: self._passes.begin(message))

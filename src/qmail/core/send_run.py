@@ -1,0 +1,22 @@
+"""What the parts of one run of qmail-send share: queue, clock, log, settings, messages at work."""
+
+from qmail.core.clock import Clock
+from qmail.core.dispatch_values import Policy
+from qmail.core.ending import Ending
+from qmail.core.queue_engine import QueueEngine
+from qmail.core.turn import Turn
+
+
+class Run:
+    """Handed to every part of core/dispatch.py; each of them does one thing with it."""
+
+    def __init__(self, engine: QueueEngine, clock: Clock, policy: Policy) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.policy = policy
+        self.routes = policy.routes
+        self.turn = Turn(clock, engine.commit)
+        self.ending = Ending(engine, clock, policy.bounces, self.turn)
+        self.journal = self.ending.journal
+        self.messages = self.ending.messages
+        self.is_exiting = False
