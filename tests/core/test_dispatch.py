@@ -374,7 +374,7 @@ def test_queue_7_8_alrm_makes_everything_due() -> None:
 
 def test_queue_7_8_after_hup_new_messages_go_by_the_new_routes() -> None:
     world = World()
-    world.send.reread(Routes(frozenset((b"far.ex",)), {}))
+    world.reread(Routes(frozenset((b"far.ex",)), {}))
     world.arrive(7, b"a@far.ex")
     world.arrive(8, b"b@here.ex")
     assert [channel for channel, _ in world.jobs.values()] == [Channel.LOCAL, Channel.REMOTE]
@@ -383,7 +383,7 @@ def test_queue_7_8_after_hup_new_messages_go_by_the_new_routes() -> None:
 def test_bounces_2_the_map_in_force_at_bounce_time_is_used() -> None:
     world = World()
     world.arrive(7, b"a@v.ex")
-    world.send.reread(Routes(ROUTES.locals, {}))
+    world.reread(Routes(ROUTES.locals, {}))
     world.report(1, b"Dno\n")
     world.clean()
     assert b"\n<joe-v-a@v.ex>:\n" in world.bounces[0].head

@@ -98,6 +98,19 @@ def test_no_more_than_so_many_connections_to_one_address() -> None:
     assert len(server.taken) == 5 * CONNECTIONS_MAX
 
 
+@pytest.mark.parametrize("most", [1, 3, 0])
+def test_concurrencyhost_says_how_many_connections_one_address_gets(most: int) -> None:
+    count = 60
+    with FakeServer() as server:
+
+        async def work(pool: Pool) -> None:
+            sent = [pool.exchange(HERE, server.port, message()) for _ in range(count)]
+            assert letters(await asyncio.gather(*sent)) == "K" * count
+
+        run(work, Limits(5, 5, tick_s=0.01, connections_max=most))
+    assert server.connections == (most or count)
+
+
 def test_a_failed_transaction_is_followed_by_rset() -> None:
     with FakeServer(replies={b"RCPT": [b"550 no\r\n", b"450 full\r\n"]}) as server:
 

@@ -1,13 +1,14 @@
 """qmail-send's decisions with a queue in memory: what they ask for, and how the others answer."""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.fakes.queue_world import START, FakeClock
 
 from qmail.core.bounce import BounceControls
 from qmail.core.dispatch import Dispatcher
 from qmail.core.dispatch_values import Bounce, Policy
+from qmail.core.host_limits import NO_LIMITS, HostLimits
 from qmail.core.queue_engine import Act, Arrival, Claim, DamagedError, EngineError, Ticket
 from qmail.core.routing import Routes
 from qmail.mail import Channel, Envelope
@@ -140,12 +141,17 @@ class FakeEngine:
 class World:
     """A Dispatcher on a fake engine; spawners, qmail-clean and qmail-queue are played by hand."""
 
-    def __init__(self, *, local: int = 10, remote: int = 20) -> None:
+    def __init__(self, *, local: int = 10, remote: int = 20, hosts: HostLimits = NO_LIMITS) -> None:
         self.clock = FakeClock()
         self.engine = FakeEngine(self.clock)
-        limits = {Channel.LOCAL: local, Channel.REMOTE: remote}
-        policy = Policy(routes=ROUTES, bounces=BOUNCES, lifetime_s=LIFETIME_S, limits=limits)
-        self.send = Dispatcher(self.engine, self.clock, policy)
+        self.policy = Policy(
+            routes=ROUTES,
+            bounces=BOUNCES,
+            lifetime_s=LIFETIME_S,
+            limits={Channel.LOCAL: local, Channel.REMOTE: remote},
+            hosts=hosts,
+        )
+        self.send = Dispatcher(self.engine, self.clock, self.policy)
         self.jobs: dict[int, tuple[Channel, Job]] = {}
         self.orders: list[bytes] = []
         self.bounces: list[Bounce] = []
@@ -179,6 +185,14 @@ class World:
         """Let time pass, and do what is due then."""
         self.clock.time += seconds
         return self.turn()
+
+    def reread(self, routes: Routes) -> None:
+        """HUP: the routes are these now."""
+        self.send.reread(replace(self.policy, routes=routes))
+
+    def set_hosts(self, hosts: HostLimits) -> None:
+        """HUP: the limits of domains are these now."""
+        self.send.reread(replace(self.policy, hosts=hosts))
 
     # --- what the others do ---------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ Here is the front; the parts are
     core/arrivals.py   new messages, told of or found
     core/keeping.py    NEW to KEPT
     core/passes.py     what is due; the end of a pass
-    core/lanes.py      slots, and whose turn it is
+    core/lanes.py      slots, and whose turn it is; core/destinations.py: the domains' own limits
     core/outcomes.py   reports
     core/ending.py     the end: bounce, last files
     core/send_run.py   what they share
@@ -33,7 +33,6 @@ from qmail.core.lanes import Lanes
 from qmail.core.outcomes import Outcomes
 from qmail.core.passes import Passes
 from qmail.core.queue_engine import QueueEngine
-from qmail.core.routing import Routes
 from qmail.core.send_run import Run
 from qmail.mail import Channel
 from qmail.protocol import doors
@@ -63,6 +62,7 @@ class Dispatcher:
         """Log the first status line and recover the queue."""
         self._lanes.log_status()
         self._arrivals.start()
+        self._lanes.forget_idle()
         self._sweep()
 
     def _sweep(self) -> None:
@@ -85,9 +85,12 @@ class Dispatcher:
         """True when nothing is running and nothing waits for qmail-clean."""
         return self._lanes.is_quiet and not len(self.ending.orders)
 
-    def reread(self, routes: Routes) -> None:
-        """HUP: route by these from now on."""
-        self._run.routes = routes
+    def reread(self, policy: Policy) -> None:
+        """HUP: go by these settings from now on; what is under way keeps its limits."""
+        self._run.policy = policy
+        self._run.routes = policy.routes
+        self.ending.reread(policy.bounces)
+        self._lanes.reread()
 
     def _dropped(self) -> None:
         self._arrivals.rescan_soon()

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from qmail.core.bounce import BounceControls
+from qmail.core.host_limits import NO_LIMITS, HostLimits
 from qmail.core.queue_engine import Arrival, Ticket
 from qmail.core.routing import Routes
 from qmail.mail import Channel, Envelope
@@ -41,9 +42,15 @@ class Job:
     dying: bool = False
     position: int = 0
     outstanding: int = 0
+    """Recipients that are tried now or wait to be, `parked` ones included."""
+    parked: int = 0
     left: int = 0
+    turned_away: int = 0
+    """How many of `left` were not even tried, because too many wait already."""
     is_pass: bool = False
     """Opened from the engine's schedule, and not a new message."""
+    is_put_by: bool = False
+    """Its last recipient waits for its domain, and it need not stay open for that."""
 
     @property
     def ticket(self) -> Ticket:
@@ -78,6 +85,7 @@ class Policy:
     bounces: BounceControls
     lifetime_s: int
     limits: dict[Channel, int]
+    hosts: HostLimits = NO_LIMITS
 
 
 class Journal:

@@ -26,6 +26,10 @@ class Ending:
         self._controls = controls
         self._turn = turn
 
+    def reread(self, controls: BounceControls) -> None:
+        """HUP: bounce by these from now on."""
+        self._controls = controls
+
     def complete(self, message: Message) -> None:
         """Nobody is left: tell the sender, if there is something to tell (spec/queue.md 7.6)."""
         message.stage = Stage.ENDING

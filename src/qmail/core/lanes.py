@@ -1,22 +1,35 @@
 """Slots: which delivery is started next, and how many run (spec/delivery.md 14).
 
-The jobs that are ready on a channel take turns, a recipient each, so that a message to many holds
-up nobody.
+What is ready on a channel takes turns, a recipient each, so that a message to many holds up nobody:
+jobs, and domains that somebody waits for outside the slots (core/destinations.py).
 """
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
-from qmail.core.dispatch_values import Job, Outputs
+from qmail.core.destinations import Destination, Push, push_of
+from qmail.core.dispatch_values import Job, Outputs, Stage
 from qmail.core.routing import verp_sender
 from qmail.core.send_run import Run
-from qmail.mail import Channel
+from qmail.mail import Channel, Letter, Result
 from qmail.protocol import doors
 from qmail.protocol.logtext import SAFE
 
 KIND_TODO: Final = ord("T")
 KIND_DONE: Final = ord("D")
+PARKED_JOBS_MAX: Final = 5000
+"""So many messages wait in memory for a domain; what comes then goes back into the schedule."""
+FORGET_S: Final = 600
+
+
+class Running(NamedTuple):
+    """One delivery: its job, where the recipient's record is, who it is, and at what domain."""
+
+    job: Job
+    offset: int
+    address: bytes
+    destination: Destination | None
 
 
 @dataclass(slots=True)
@@ -27,8 +40,9 @@ class Lane:
     connected: bool = False
     used: int = 0
     passes: int = 0
-    ready: deque[Job] = field(default_factory=deque)
-    running: dict[int, tuple[Job, int, bytes]] = field(default_factory=dict)
+    parked_jobs: int = 0
+    ready: deque[Job | Destination] = field(default_factory=deque)
+    running: dict[int, Running] = field(default_factory=dict)
 
     @property
     def has_room(self) -> bool:
@@ -42,7 +56,9 @@ class Lanes:
     def __init__(self, run: Run) -> None:
         self.outputs = Outputs()
         self._run = run
+        self._now = run.clock.monotonic
         self._lanes = {channel: Lane(run.policy.limits[channel]) for channel in Channel}
+        self._destinations: dict[bytes, Destination] = {}
         self._delivery = 0
 
     def __getitem__(self, channel: Channel) -> Lane:
@@ -63,12 +79,22 @@ class Lanes:
             % (local.used, local.limit, remote.used, remote.limit, tail)
         )
 
-    def advance(self, lane: Lane) -> Job | None:
-        """Start one delivery of the first job that is ready; the jobs take turns.
+    def reread(self) -> None:
+        """Go by the limits that the policy has now."""
+        policy = self._run.policy
+        for channel, lane in self._lanes.items():
+            lane.limit = policy.limits[channel]
+        for destination in self._destinations.values():
+            destination.limit_to(policy.hosts.of(destination.domain))
+            self.queue(destination)
 
-        Returns: that job, if all its recipients were looked at and nothing of it runs.
+    # --- a job's turn ---------------------------------------------------------------------------
+
+    def advance(self, lane: Lane, job: Job, turn_of: Destination | None = None) -> None:
+        """Start one delivery of a job, or park its recipient; then it is the next one's turn.
+
+        `turn_of` is the domain whose turn this is: nobody waits there before this job.
         """
-        job = lane.ready.popleft()
         records, start = job.records, job.position
         size = len(records)
         while start < size and records[start] == KIND_DONE:
@@ -77,7 +103,9 @@ class Lanes:
             end = records.index(b"\0", start)
             job.position = end + 1
             if records[start] == KIND_TODO:
-                self._start(lane, job, start, records[start + 1 : end])
+                address = records[start + 1 : end]
+                running = Running(job, start, address, self._destination(job, address))
+                self._start_or_park(lane, running, turn_of)
             else:
                 self._run.journal.warn(
                     f"unknown record type in the recipients of message {job.message.number}!"
@@ -88,23 +116,36 @@ class Lanes:
             job.position = size
         if job.position < size:
             lane.ready.append(job)
-            return None
-        lane.passes -= job.is_pass
-        return None if job.outstanding else job
+        else:
+            lane.passes -= job.is_pass
 
-    def _start(self, lane: Lane, job: Job, offset: int, address: bytes) -> None:
+    def _start_or_park(self, lane: Lane, running: Running, turn_of: Destination | None) -> None:
+        destination = running.destination
+        if destination is None or self._may_start(destination, turn_of):
+            self._start(lane, running)
+        else:
+            self._park(lane, running, destination)
+
+    def _may_start(self, destination: Destination, turn_of: Destination | None) -> bool:
+        is_its_turn = destination is turn_of or not destination.is_wanted
+        return is_its_turn and not destination.is_full(self._now())
+
+    def _start(self, lane: Lane, running: Running) -> None:
+        job, destination = running.job, running.destination
         self._delivery += 1
         delivery, message = self._delivery, job.message
         job.outstanding += 1
         lane.used += 1
-        lane.running[delivery] = (job, offset, address)
+        lane.running[delivery] = running
+        if destination is not None:
+            destination.started(self._now())
         self._run.journal.add(
             b"starting delivery %d: msg %d to %b %b"
             % (
                 delivery,
                 message.number,
                 b"remote" if job.channel else b"local",
-                address.translate(SAFE),
+                running.address.translate(SAFE),
             )
         )
         self.log_status()
@@ -112,16 +153,120 @@ class Lanes:
             doors.Job(
                 delivery,
                 self._run.engine.body(message.number),
-                verp_sender(message.sender, address),
-                address,
+                verp_sender(message.sender, running.address),
+                running.address,
             ).pack()
         )
 
-    def take(self, channel: Channel, delivery: int) -> tuple[Job, int, bytes] | None:
-        """Free the slot of a delivery that ended: its job, the recipient's record and address."""
+    # --- waiting for a domain -------------------------------------------------------------------
+
+    def _destination(self, job: Job, address: bytes) -> Destination | None:
+        if job.channel is Channel.LOCAL:
+            return None
+        domain = address[address.rfind(b"@") + 1 :].lower()
+        destination = self._destinations.get(domain)
+        if destination is None:
+            destination = Destination(domain, self._run.policy.hosts.of(domain))
+            self._destinations[domain] = destination
+        return destination
+
+    def _park(self, lane: Lane, running: Running, destination: Destination) -> None:
+        job = running.job
+        if self._is_small(job):
+            destination.room.append(job.message.number)
+            job.is_put_by = True
+        elif job.parked or lane.parked_jobs < PARKED_JOBS_MAX:
+            lane.parked_jobs += not job.parked
+            job.outstanding += 1
+            destination.park(job, running.offset)
+        else:
+            job.left += 1
+            job.turned_away += 1
+        self.queue(destination)
+
+    @staticmethod
+    def _is_small(job: Job) -> bool:
+        """Say whether this recipient is all there is to do for a message that is written down."""
+        is_kept = job.is_pass or job.message.stage is Stage.KEPT
+        is_alone = not (job.outstanding or job.left) and job.position >= len(job.records)
+        return is_kept and is_alone
+
+    def queue(self, destination: Destination) -> None:
+        """Have a domain that somebody waits for take its turn, now or when it may."""
+        now = self._now()
+        if destination.is_queued or not destination.is_wanted:
+            return
+        if now < destination.closed_until:
+            destination.is_queued = True
+            self._run.turn.later(destination.closed_until - now, lambda: self._wake(destination))
+        elif not destination.is_full(now):
+            destination.is_queued = True
+            self._lanes[Channel.REMOTE].ready.append(destination)
+
+    def _wake(self, destination: Destination) -> None:
+        destination.is_queued = False
+        self.queue(destination)
+
+    def serve(self, lane: Lane, destination: Destination) -> int | None:
+        """Give a domain its turn.
+
+        Returns: the number of a message that was not open and is to be opened and advanced now.
+        """
+        destination.is_queued = False
+        number = None
+        if not destination.is_full(self._now()):
+            if destination.parked:
+                self._start_parked(lane, destination)
+            elif destination.room:
+                number = destination.room.popleft()
+        if number is None:
+            self.queue(destination)
+        return number
+
+    def _start_parked(self, lane: Lane, destination: Destination) -> None:
+        job, offset = destination.unpark()
+        job.outstanding -= 1
+        lane.parked_jobs -= not job.parked
+        address = job.records[offset + 1 : job.records.index(b"\0", offset)]
+        self._start(lane, Running(job, offset, address, destination))
+
+    def forget_idle(self) -> None:
+        """Forget the domains that nothing is known of, now and then."""
+        now = self._now()
+        spent = [name for name, each in self._destinations.items() if each.is_spent(now)]
+        for name in spent:
+            del self._destinations[name]
+        self._run.turn.later(FORGET_S, self.forget_idle)
+
+    # --- the end of a delivery ------------------------------------------------------------------
+
+    def take(self, channel: Channel, delivery: int, result: Result | None) -> Running | None:
+        """Free the slot of a delivery that ended, and learn from its result about the domain."""
         lane = self._lanes[channel]
         running = lane.running.pop(delivery, None)
         if running is not None:
             lane.used -= 1
-            running[0].outstanding -= 1
+            running.job.outstanding -= 1
+            if running.destination is not None:
+                self._learn(running.destination, delivery, result)
         return running
+
+    def _learn(self, destination: Destination, delivery: int, result: Result | None) -> None:
+        destination.used -= 1
+        now = self._now()
+        if result is not None and result.letter is Letter.DELIVERED:
+            destination.succeeded()
+        push = push_of(result)
+        if push is not Push.NONE and destination.pushed(push, delivery, self._delivery, now):
+            self._run.journal.add(
+                b"send: %b wants less mail: none for %d s, then %d at once"
+                % (
+                    destination.domain.translate(SAFE),
+                    destination.closed_until - now,
+                    destination.at_once,
+                )
+            )
+        if destination.is_wanted:
+            self.queue(destination)
+        elif destination.is_spent(now):
+            self._destinations.pop(destination.domain, None)

@@ -33,12 +33,12 @@ class Outcomes:
     def reported(self, channel: Channel, report: doors.Report) -> None:
         """Take the end of a delivery. An empty report: its spawner is gone."""
         journal = self._run.journal
-        running = self._lanes.take(channel, report.delivery)
+        result = Result.unpack(report.text)
+        running = self._lanes.take(channel, report.delivery, result)
         if running is None:
             journal.warn("internal error: delivery report out of range")
             return
-        job, offset, address = running
-        result = Result.unpack(report.text)
+        job, offset, address, _ = running
         head = b"delivery %d: " % report.delivery
         if result is None:
             journal.add(head + b"report mangled, will defer")

@@ -1,5 +1,8 @@
 """Passes: everybody who is left of a message on one channel is tried once (spec/queue.md 7.4)."""
 
+from typing import Final
+
+from qmail.core.destinations import Destination
 from qmail.core.dispatch_values import Job, Message, Stage
 from qmail.core.keeping import Keeping
 from qmail.core.lanes import Lane, Lanes
@@ -7,6 +10,10 @@ from qmail.core.queue_engine import DamagedError, EngineError, Ticket
 from qmail.core.schedule import SYSTEM_FAILURE_S, retry_delay
 from qmail.core.send_run import Run
 from qmail.mail import Channel
+
+TURNS_MAX: Final = 1000
+OPENED_MAX: Final = 200
+"""So many turns and passes, then the program looks whether there is something else to do."""
 
 
 class Passes:
@@ -16,6 +23,7 @@ class Passes:
         self._run = run
         self._lanes = lanes
         self._keeping = keeping
+        self._is_behind = False
 
     # --- begin ----------------------------------------------------------------------------------
 
@@ -34,36 +42,64 @@ class Passes:
             message.lists = {}
 
     def pump(self) -> None:
-        """Start what is due, as far as slots are free."""
+        """Start what is due, as far as slots are free; no longer than a moment at a time."""
+        self._is_behind = False
         if self._run.is_exiting:
             return
         for channel in Channel:
             lane = self._lanes[channel]
             self._open_due(channel, lane)
-            while lane.ready and lane.has_room:
-                ended = self._lanes.advance(lane)
-                if ended is not None:
-                    self.end(ended)
+            for _ in range(TURNS_MAX):
+                if not (lane.ready and lane.has_room):
+                    break
+                self._take_turn(lane)
                 if not lane.ready:
                     self._open_due(channel, lane)
+            else:
+                self._is_behind = True
+
+    def _take_turn(self, lane: Lane) -> None:
+        ready = lane.ready.popleft()
+        if isinstance(ready, Job):
+            self._advance(lane, ready)
+            return
+        number = self._lanes.serve(lane, ready)
+        if number is not None:
+            job = self._open(Ticket(number, Channel.REMOTE))
+            if job is not None:
+                self._advance(lane, job, ready)
+            self._lanes.queue(ready)
+
+    def _advance(self, lane: Lane, job: Job, turn_of: Destination | None = None) -> None:
+        self._lanes.advance(lane, job, turn_of)
+        if job.is_put_by:
+            self._leave(job.message)
+        else:
+            self.end_if_done(job)
 
     def _open_due(self, channel: Channel, lane: Lane) -> None:
         # No more than can run at once: a long queue stays in the engine and not in memory.
-        engine = self._run.engine
-        while lane.passes <= lane.limit and (ticket := engine.due(channel)) is not None:
-            self._open(ticket)
+        for _ in range(OPENED_MAX):
+            ticket = self._run.engine.due(channel) if lane.passes <= lane.limit else None
+            if ticket is None:
+                return
+            job = self._open(ticket)
+            if job is not None:
+                lane.ready.append(job)
+        self._is_behind = True
 
-    def _open(self, ticket: Ticket) -> None:
+    def _open(self, ticket: Ticket) -> Job | None:
+        """Begin a pass. Returns: it, if there is anybody to try."""
         run = self._run
         try:
             claim = run.engine.claim(ticket)
         except EngineError as trouble:
             run.journal.warn(trouble)
             run.engine.renew(ticket, SYSTEM_FAILURE_S)
-            return
+            return None
         except DamagedError as damage:
             run.journal.alert(damage)
-            return
+            return None
         message = run.messages.get(ticket.message)
         if message is None:
             message = Message(ticket.message, claim.sender, None, Stage.KEPT)
@@ -71,12 +107,11 @@ class Passes:
         message.jobs += 1
         dying = claim.age_s > run.policy.lifetime_s
         job = Job(message, ticket.channel, claim.records, claim.age_s, dying, is_pass=True)
-        if claim.records:
-            lane = self._lanes[ticket.channel]
-            lane.passes += 1
-            lane.ready.append(job)
-        else:
+        if not claim.records:
             self.end(job)
+            return None
+        self._lanes[ticket.channel].passes += 1
+        return job
 
     # --- end ------------------------------------------------------------------------------------
 
@@ -104,17 +139,26 @@ class Passes:
             # Only this is tried again: the last recipient is served and may not be marked.
             run.turn.later(SYSTEM_FAILURE_S, lambda: self.end(job))
             return
-        message.jobs -= 1
         if is_last:
+            message.jobs -= 1
             run.ending.complete(message)
-        elif not message.jobs and run.messages.get(message.number) is message:
-            del run.messages[message.number]
+        else:
+            self._leave(message)
+
+    def _leave(self, message: Message) -> None:
+        """Forget a message with one job less, if it has none: it waits elsewhere."""
+        message.jobs -= 1
+        messages = self._run.messages
+        if not message.jobs and messages.get(message.number) is message:
+            del messages[message.number]
 
     def _give_back(self, job: Job) -> bool:
         """Schedule what is left, or close the channel. Returns: whether the message is served."""
         run = self._run
         if job.left:
-            run.engine.renew(job.ticket, retry_delay(job.age_s, job.channel))
+            was_tried = job.left > job.turned_away
+            delay_s = retry_delay(job.age_s, job.channel) if was_tried else SYSTEM_FAILURE_S
+            run.engine.renew(job.ticket, delay_s)
             return False
         is_last = run.engine.close(job.ticket)
         if not is_last:
@@ -128,6 +172,8 @@ class Passes:
         """Return how long nothing is due, at most `most_s`."""
         if self._run.is_exiting:
             return most_s
+        if self._is_behind:
+            return 0.0
         for channel in Channel:
             lane = self._lanes[channel]
             due_s = self._run.engine.wait(channel) if lane.passes <= lane.limit else None

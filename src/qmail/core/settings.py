@@ -19,6 +19,7 @@ from qmail.core.controls import (
     parse_line,
     shown,
 )
+from qmail.core.host_limits import HostLimit, parse_host_limits
 from qmail.core.local_controls import LocalControls
 from qmail.mail import ADDRESS_BYTES_MAX
 
@@ -220,6 +221,15 @@ class SmtpdControls:
     )
 
 
+CONCURRENCYHOST: Final[int] = control(
+    parse_integer,
+    20,
+    kind="integer",
+    doc="Connections at once to one address, and half the deliveries to one domain; 0 is no limit.",
+)
+"""qmail-send and qmail-rspawn read it: the one for domains, the other for addresses."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewmrhControls:
     """What qmail-newmrh makes morercpthosts.cdb of, which qmail-smtpd asks."""
@@ -262,6 +272,13 @@ class SendControls:
     concurrencyremote: int = control(
         parse_integer, 20, kind="integer", doc="Remote deliveries at once; 0 holds them."
     )
+    concurrencyhost: int = CONCURRENCYHOST
+    concurrencyhosts: dict[bytes, HostLimit] = control(
+        parse_host_limits,
+        {},
+        kind="list",
+        doc="DOMAIN:DELIVERIES or DOMAIN:DELIVERIES:PER-MINUTE: limits of one domain; 0 is none.",
+    )
     queuelifetime: int = control(
         parse_integer,
         604800,
@@ -279,6 +296,7 @@ class RemoteControls:
     smtproutes: dict[bytes, Route] = control(
         parse_routes, {}, kind="list", doc="DOMAIN:RELAY:PORT: where mail for DOMAIN is sent."
     )
+    concurrencyhost: int = CONCURRENCYHOST
     timeoutconnect: int = control(
         parse_integer, 60, unit="seconds", kind="integer", doc="Longest wait for a connection."
     )

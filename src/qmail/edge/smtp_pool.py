@@ -1,7 +1,8 @@
 """SMTP connections, kept and shared: a lane for each address and port, messages first in first out.
 
-A message goes out on a connection that is free; else a new one is opened, up to CONNECTIONS_MAX for
-one address; else it waits its turn. A connection that is free stays open for IDLE_S_MAX seconds.
+A message goes out on a connection that is free; else a new one is opened, up to `connections_max`
+for one address (control/concurrencyhost; 0 is no limit); else it waits its turn. A connection that
+is free stays open for IDLE_S_MAX seconds.
 """
 
 import asyncio
@@ -45,6 +46,8 @@ class Limits:
     idle_s_max: float = IDLE_S_MAX
     tick_s: float = TICK_S
     messages_max: int = MESSAGES_MAX
+    connections_max: int = CONNECTIONS_MAX
+    """At once to one address; 0 is no limit."""
 
 
 class Pool:
@@ -220,8 +223,10 @@ class _Lane:
 
     def _grow(self) -> None:
         wanted = len(self._waiting) - self._connecting - len(self._opening)
-        free = CONNECTIONS_MAX - len(self._connections) - self._connecting
-        for _ in range(min(wanted, free)):
+        most = self._pool.limits.connections_max
+        if most:
+            wanted = min(wanted, most - len(self._connections) - self._connecting)
+        for _ in range(wanted):
             self._connecting += 1
             task = self._loop.create_task(self._connect())
             self._tasks.add(task)

@@ -111,7 +111,11 @@ class SmtpEngine:
 
     def __init__(self, controls: RemoteControls, store: MessageStore) -> None:
         assert controls.helohost is not None
-        limits = Limits(controls.timeoutconnect or 1, controls.timeoutremote or 1)
+        limits = Limits(
+            controls.timeoutconnect or 1,
+            controls.timeoutremote or 1,
+            connections_max=controls.concurrencyhost,
+        )
         self._pool = Pool(controls.helohost, limits)
         self._deliverer: Deliverer[Message] = Deliverer(
             controls.smtproutes,

@@ -21,6 +21,7 @@ from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.dispatch import Dispatcher
 from qmail.core.dispatch_values import Policy
 from qmail.core.fs import RealFs
+from qmail.core.host_limits import host_limits
 from qmail.core.queue_engine import Act
 from qmail.core.queue_layout import find_layout
 from qmail.core.queue_read import DiskQueue
@@ -56,6 +57,9 @@ def policy_from(controls: SendControls) -> Policy:
             Channel.LOCAL: controls.concurrencylocal,
             Channel.REMOTE: controls.concurrencyremote,
         },
+        hosts=host_limits(
+            controls.concurrencyhost, controls.concurrencyhosts, controls.concurrencyremote
+        ),
     )
 
 
@@ -157,7 +161,7 @@ class SendService:
     def _on_hup(self) -> None:
         try:
             controls = load(SendControls, control_reader(self._home))
-            self._dispatcher.reread(routes_from(controls))
+            self._dispatcher.reread(policy_from(controls))
         except ControlError as wrong:
             name = f"control/{wrong.name}"
             self._dispatcher.ending.journal.alert(f"unable to reread {name}: {wrong}")
