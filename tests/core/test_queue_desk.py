@@ -1,6 +1,7 @@
 """qmail-queue's desk: frames in, receipts and notices out."""
 
 import errno
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +11,15 @@ from hypothesis import strategies as st
 from tests.fakes.queue_world import LAYOUT, START, FailingFs, FakeClock, files_of, make_queue
 
 from qmail.core import queue_desk
-from qmail.core.queue_desk import Caller, Desk
+from qmail.core.queue_desk import Caller, Desk, Manners, message_id_of
 from qmail.core.queue_write import QueueWriter
+from qmail.core.seal import trace_id_of
 from qmail.mail import Envelope
 from qmail.protocol.doors import NOTICE_ENVELOPE_MAX, Receipt, Submission
 from qmail.protocol.exits import QueueExit
+from qmail.protocol.log_tail import split_line
 from qmail.protocol.netstring import FrameError, FrameReader
+from qmail.protocol.trace_id import id_of_message, is_trace_id
 
 ENVELOPE = Envelope(b"joe@a.ex", (b"ann@b.ex",)).pack()
 
@@ -32,10 +36,13 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
+MANNERS = Manners(lambda uid: b"by uid %d" % uid, {7}.__contains__, is_detailed=True)
+
+
 @pytest.fixture
 def desk(fs: FailingFs, clock: FakeClock) -> Desk:
     writer = QueueWriter(fs, clock, LAYOUT, unique=42)
-    return Desk(writer, clock, lambda uid: b"by uid %d" % uid, first_qp=1000)
+    return Desk(writer, clock, MANNERS, first_qp=1000)
 
 
 @pytest.fixture
@@ -230,3 +237,66 @@ def test_no_frame_raises_anything_but_frame_error_and_nothing_is_left_behind(
             (tmp_path / LAYOUT.todo(notice.message)).unlink()
             (tmp_path / LAYOUT.mess(notice.message)).unlink()
     assert files_of(tmp_path) == set()
+
+
+# --- ids ----------------------------------------------------------------------------------------
+
+
+def head_of(folder: Path, number: int) -> bytes:
+    return (folder / LAYOUT.mess(number)).read_bytes()
+
+
+def test_logs_a_message_without_an_id_gets_one_behind_the_date(
+    desk: Desk, caller: Caller, tmp_path: Path
+) -> None:
+    give(desk, caller, Submission(b"M", 1, ENVELOPE, b"Message-ID: <a@b>\n\nx\n"))
+    (notice,) = desk.commit()
+    head = head_of(tmp_path, notice.message)
+    assert re.match(
+        rb"Received: \(qmail 77 invoked by uid 5\); \d+ \w+ \d+ [\d:]+ -0000 \(id ", head
+    )
+    assert id_of_message(head) == notice.trace_id != b""
+    assert trace_id_of((tmp_path / LAYOUT.todo(notice.message)).read_bytes().split(b"\0")[1]) == (
+        notice.trace_id
+    )
+    _, fields = split_line(desk.log[0])
+    assert fields["event"] == b"queued"
+    assert (fields["id"], fields["message_id"]) == (notice.trace_id, b"<a@b>")
+
+
+def test_logs_only_some_callers_may_name_a_message(desk: Desk, tmp_path: Path) -> None:
+    for uid, kind in ((7, b"M"), (7, b"O"), (5, b"M"), (5, b"O")):
+        caller = Caller(uid, 70)
+        give(desk, caller, Submission(kind, 1, ENVELOPE, b"x\n", b"chosen1"))
+        if kind == b"O":
+            give(desk, caller, Submission(b"E", 1, ENVELOPE))
+        (notice,) = desk.commit()
+        assert (notice.trace_id == b"chosen1") is (uid == 7)
+        assert (b"(id " in head_of(tmp_path, notice.message)) is (uid == 5)
+        assert Receipt.unpack(FrameReader(4096).feed(caller.answers[0])[0]).trace_id == (
+            notice.trace_id
+        )
+
+
+@pytest.mark.parametrize("wrong", [b"", b"UPPER", b"a b", b"x\n", b"a" * 21, b"\xff"])
+def test_logs_what_is_no_id_is_replaced(desk: Desk, wrong: bytes) -> None:
+    give(desk, Caller(7, 70), Submission(b"M", 1, ENVELOPE, b"x\n", wrong))
+    (notice,) = desk.commit()
+    assert notice.trace_id != wrong
+    assert is_trace_id(notice.trace_id)
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (b"Message-ID: <1@x>\n\n", b"<1@x>"),
+        (b"A: b\nmessage-id:<1@x>\nC: d\n\n", b"<1@x>"),
+        (b"Message-Id:\n <1@x>\n\n", b"<1@x>"),
+        (b"A: b\n\nMessage-ID: <body@x>\n", b""),
+        (b"X-Message-ID: <1@x>\n\n", b""),
+        (b"Message-ID: " + b"a" * 999 + b"\n\n", b"a" * 250),
+        (b"", b""),
+    ],
+)
+def test_logs_message_id_comes_from_the_header_and_is_bounded(head: bytes, found: bytes) -> None:
+    assert message_id_of(head) == found

@@ -177,6 +177,7 @@ class Waiting:
     def __init__(self) -> None:
         self.told: list[tuple[Result | None, int]] = []
         self.rooms = 0
+        self.trace_id = b"5f0c1"
 
     def on_queued(self, result: Result | None, qp: int) -> None:
         self.told.append((result, qp))

@@ -94,6 +94,9 @@ class FakeEngine:
         age_s = max(0, int(self.clock.now()) - kept.birth)
         return Claim(kept.sender, age_s, bytes(kept.records.get(ticket.channel, b"")))
 
+    def trace_id(self, message: int) -> bytes:
+        return b"id%d" % message
+
     def body(self, message: int) -> bytes:
         return b"0/%d" % message
 

@@ -34,7 +34,7 @@ class World:
         self.said: list[tuple[int, int | None]] = []
         self.desk = BounceDesk(self.station, str(home), os.getuid(), self._bounced)
 
-    def _bounced(self, message: Message, qp: int | None) -> None:
+    def _bounced(self, message: Message, qp: int | None, _trace_id: bytes) -> None:
         self.said.append((message.number, qp))
 
     def bounce(self, number: int, text: bytes | None) -> None:

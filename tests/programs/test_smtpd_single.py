@@ -28,7 +28,7 @@ def test_smtp_a1_exit_0_after_quit_and_the_message_is_queued(tmp_path: Path) -> 
     assert message.envelope == (b"a@b.example", (b"joe@ours.example",))
     assert message.data.startswith(
         b"Received: from client.example (HELO laptop) (joe@192.0.2.9)\n"
-        b"  by mx.local.example with ESMTP; "
+        b"  by mx.local.example with ESMTP id "
     )
     assert message.data.endswith(b" -0000\nSubject: x\n\n.hi\n")
 

@@ -10,13 +10,14 @@ from qmail.protocol.trace import HopCounter, Peer, received_start
 def test_smtp_a7_the_layout_of_the_received_line() -> None:
     peer = Peer(host=b"client.example", ip=b"192.0.2.7", info=b"joe", local=b"mx.example")
     assert received_start(peer, b"laptop", b"ESMTP") == (
-        b"Received: from client.example (HELO laptop) (joe@192.0.2.7)\n  by mx.example with ESMTP; "
+        b"Received: from client.example (HELO laptop) (joe@192.0.2.7)\n"
+        b"  by mx.example with ESMTP id "
     )
 
 
 def test_smtp_a7_helo_is_shown_only_where_it_differs_from_the_host() -> None:
     peer = Peer(host=b"client.example", ip=b"192.0.2.7", local=b"mx.example")
-    expected = b"Received: from client.example (192.0.2.7)\n  by mx.example with SMTP; "
+    expected = b"Received: from client.example (192.0.2.7)\n  by mx.example with SMTP id "
     assert received_start(peer, b"", b"SMTP") == expected
     assert received_start(peer, b"CLIENT.example", b"SMTP") == expected
 
@@ -24,7 +25,7 @@ def test_smtp_a7_helo_is_shown_only_where_it_differs_from_the_host() -> None:
 def test_smtp_a7_other_bytes_become_question_marks() -> None:
     start = received_start(Peer(ip=b"2001:db8::1"), b"a b\r\nX: \xff(c)[1]", b"SMTP")
     assert start == (
-        b"Received: from unknown (HELO a?b??X:???c?[1]) (2001:db8::1)\n  by unknown with SMTP; "
+        b"Received: from unknown (HELO a?b??X:???c?[1]) (2001:db8::1)\n  by unknown with SMTP id "
     )
 
 

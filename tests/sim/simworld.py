@@ -23,7 +23,7 @@ from qmail.core.dispatch import Dispatcher
 from qmail.core.dispatch_values import Bounce, Message, Policy
 from qmail.core.maildir import Folder, GroupCommit, deliver, prepare
 from qmail.core.queue_clean import clean, clean_pid
-from qmail.core.queue_desk import Caller, Desk
+from qmail.core.queue_desk import Caller, Desk, Manners
 from qmail.core.queue_layout import OSSIFIED_S, SPLIT_FOLDERS, Layout
 from qmail.core.queue_read import DiskQueue
 from qmail.core.queue_write import QueueWriter
@@ -134,7 +134,7 @@ class QueueProgram:
         self.spares = Spares(disks.queue, clock, LAYOUT)
         writer = self.writer_class(disks.queue, clock, LAYOUT, unique=unique, spares=self.spares)
         writer.recover()
-        self.desk = Desk(writer, clock, lambda _: b"from network", unique * 1000)
+        self.desk = Desk(writer, clock, Manners(lambda _: b"from network"), unique * 1000)
         self._outside = outside
         self._client = Caller(7, CLIENT_PID)
         self._send = Caller(8, SEND_PID)

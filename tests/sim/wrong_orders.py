@@ -16,8 +16,11 @@ from qmail.protocol.doors import Job
 class OriginalWriter(QueueWriter):
     """The original's qmail-queue: every file is synced, no folder ever is (spec/queue.md 4)."""
 
-    def begin(self, uid: int, qp: int, who: bytes) -> Draft:
+    def begin(
+        self, uid: int, qp: int, who: bytes, *, trace_id: bytes = b"", is_told: bool = False
+    ) -> Draft:
         """Steps 5 to 8: make pid/X, link it to mess/N, remove pid/X."""
+        del trace_id, is_told
         birth = int(self._clock.now())
         path = f"pid/{self._unique}.{birth}.{qp}"
         fd = self._fs.create(path)

@@ -112,6 +112,7 @@ class Arrivals:
                     notice.birth,
                     envelope.sender,
                     envelope.recipients,
+                    notice.trace_id,
                 )
             )
             return
@@ -125,17 +126,19 @@ class Arrivals:
         """Preprocess: decide the channel of each recipient."""
         run, number = self._run, arrival.message
         message = Message(number, arrival.sender, arrival, Stage.NEW)
+        tail = message.tail = run.journal.tail(arrival.trace_id)
         run.messages[number] = message
-        run.journal.add(b"new msg %d" % number)
+        run.journal.add(b"new msg %d%b" % (number, tail))
+        sender = arrival.sender.translate(SAFE)
         run.journal.add(
-            b"info msg %d: bytes %d from <%b> qp %d uid %d"
-            % (number, arrival.size, arrival.sender.translate(SAFE), arrival.qp, arrival.uid)
+            b"info msg %d: bytes %d from <%b> qp %d uid %d%b"
+            % (number, arrival.size, sender, arrival.qp, arrival.uid, tail)
         )
         for recipient in arrival.recipients:
             channel, address = route(recipient, run.routes)
             message.lists.setdefault(channel, []).append(address)
         if not arrival.recipients:
-            run.journal.add(b"end msg %d" % number)
+            run.journal.add(b"end msg %d%b" % (number, tail))
             run.ending.remove(message, b"done/%d" % number)
         elif len(arrival.recipients) == 1:
             # The entry in todo/ says all that info and local would say: nothing is written.

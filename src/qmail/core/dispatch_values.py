@@ -8,6 +8,7 @@ from qmail.core.host_limits import NO_LIMITS, HostLimits
 from qmail.core.queue_engine import Arrival, Ticket
 from qmail.core.routing import Routes
 from qmail.mail import Channel, Envelope
+from qmail.protocol.log_tail import MARK, packed_tail, split_line
 
 
 class Stage(Enum):
@@ -29,6 +30,8 @@ class Message:
     stage: Stage
     jobs: int = 0
     lists: dict[Channel, list[bytes]] = field(default_factory=dict)
+    tail: bytes = b""
+    """What log lines about it end with (protocol/log_tail.py)."""
 
 
 @dataclass(eq=False, slots=True)
@@ -94,6 +97,20 @@ class Journal:
     def __init__(self) -> None:
         self.lines: list[bytes] = []
         self.add = self.lines.append
+        self.is_detailed = False
+        """Whether lines get a tail for qmail-log."""
+
+    def tail(self, trace_id: bytes) -> bytes:
+        """Return the tail of lines about the message with this id."""
+        if not self.is_detailed:
+            return b""
+        return packed_tail(id=trace_id) or MARK
+
+    def child_of(self, tail: bytes, child: bytes) -> None:
+        """Note which message the new message `child` is about."""
+        parent = split_line(tail)[1].get("id", b"")
+        if parent and child:
+            self.add(packed_tail(event=b"child", id=child, parent=parent))
 
     def warn(self, text: object) -> None:
         """Add a warning."""

@@ -43,7 +43,8 @@ class Ending:
             return
         envelope = bounce_envelope(message.sender, self._controls)
         if envelope is None:
-            self.journal.add(b"triple bounce: discarding bounce/%d" % message.number)
+            text = b"triple bounce: discarding bounce/%d" % message.number
+            self.journal.add(text + message.tail)
             self._end(message)
             return
         now = int(self._clock.now())
@@ -54,12 +55,13 @@ class Ending:
         self.journal.warn(trouble)
         self._turn.later(SYSTEM_FAILURE_S, lambda: self.complete(message))
 
-    def bounced(self, message: Message, qp: int | None) -> None:
-        """The bounce of `message` is queued as `qp`; None: it is not."""
+    def bounced(self, message: Message, qp: int | None, trace_id: bytes = b"") -> None:
+        """The bounce of `message` is queued as `qp`, with an id of its own; None: it is not."""
         if qp is None:
             self._complete_later(message, "trouble injecting bounce message, will try later")
             return
-        self.journal.add(b"bounce msg %d qp %d" % (message.number, qp))
+        self.journal.add(b"bounce msg %d qp %d%b" % (message.number, qp, message.tail))
+        self.journal.child_of(message.tail, trace_id)
         self._end(message)
 
     def _end(self, message: Message) -> None:
@@ -68,7 +70,7 @@ class Ending:
         except EngineError as trouble:
             self._complete_later(message, trouble)
             return
-        self.journal.add(b"end msg %d" % message.number)
+        self.journal.add(b"end msg %d%b" % (message.number, message.tail))
         self.remove(message, b"foop/%d" % message.number)
 
     def remove(self, message: Message, order: bytes) -> None:

@@ -140,12 +140,13 @@ class Lanes:
         if destination is not None:
             destination.started(self._now())
         self._run.journal.add(
-            b"starting delivery %d: msg %d to %b %b"
+            b"starting delivery %d: msg %d to %b %b%b"
             % (
                 delivery,
                 message.number,
                 b"remote" if job.channel else b"local",
                 running.address.translate(SAFE),
+                message.tail,
             )
         )
         self.log_status()

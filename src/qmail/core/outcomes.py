@@ -13,7 +13,18 @@ from qmail.core.routing import without_prepend
 from qmail.core.send_run import Run
 from qmail.mail import Channel, Letter, Result
 from qmail.protocol import doors
+from qmail.protocol.log_tail import packed_tail
 from qmail.protocol.logtext import SAFE
+
+
+def delivery_tail(job: Job, address: bytes) -> bytes:
+    """Return the tail of the line that ends a delivery: it names none of this in its text."""
+    message = job.message
+    if not message.tail:
+        return b""
+    return message.tail + packed_tail(
+        msg=b"%d" % message.number, channel=job.channel.word.encode(), recipient=address
+    )
 
 
 class Outcomes:
@@ -40,20 +51,21 @@ class Outcomes:
             return
         job, offset, address, _ = running
         head = b"delivery %d: " % report.delivery
+        tail = delivery_tail(job, address)
         if result is None:
-            journal.add(head + b"report mangled, will defer")
+            journal.add(head + b"report mangled, will defer" + tail)
             job.left += 1
         elif result.letter is Letter.DELIVERED:
-            journal.add(head + b"success: " + result.text.translate(SAFE))
+            journal.add(head + b"success: " + result.text.translate(SAFE) + tail)
             self._settle(job, offset)
         elif result.letter is Letter.DEFERRED and not job.dying:
-            journal.add(head + b"deferral: " + result.text.translate(SAFE))
+            journal.add(head + b"deferral: " + result.text.translate(SAFE) + tail)
             job.left += 1
         else:
             text = result.text
             if result.letter is Letter.DEFERRED:
                 text = (text if text.endswith(b"\n") or not text else text + b"\n") + TOO_LONG
-            journal.add(head + b"failure: " + text.translate(SAFE))
+            journal.add(head + b"failure: " + text.translate(SAFE) + tail)
             self._blame(job, offset, address, text)
         self._lanes.log_status()
         self._passes.end_if_done(job)

@@ -103,6 +103,8 @@ class Passes:
         message = run.messages.get(ticket.message)
         if message is None:
             message = Message(ticket.message, claim.sender, None, Stage.KEPT)
+            if run.journal.is_detailed:
+                message.tail = run.journal.tail(run.engine.trace_id(ticket.message))
             run.messages[ticket.message] = message
         message.jobs += 1
         dying = claim.age_s > run.policy.lifetime_s
@@ -127,7 +129,7 @@ class Passes:
             if job.left:
                 self._keeping.keep(message, lambda: self.end(job))
             else:
-                run.journal.add(b"end msg %d" % message.number)
+                run.journal.add(b"end msg %d%b" % (message.number, message.tail))
                 run.ending.remove(message, b"done/%d" % message.number)
             return
         if message.stage is Stage.KEEPING:

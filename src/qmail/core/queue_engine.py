@@ -39,6 +39,7 @@ class Arrival:
     birth: int
     sender: bytes
     recipients: Sequence[bytes]
+    trace_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,10 @@ class QueueEngine(Protocol):
 
     def claim(self, ticket: Ticket) -> Claim:
         """Start a pass. Raises: EngineError, DamagedError."""
+        ...
+
+    def trace_id(self, message: int) -> bytes:
+        """Return the id that the message has in the log; b"" where that can't be found out."""
         ...
 
     def body(self, message: int) -> bytes:

@@ -16,9 +16,10 @@ from qmail.core.queue_layout import (
 )
 from qmail.core.queue_sweep import Action, Files, action_for
 from qmail.core.schedule import Schedule
-from qmail.core.seal import is_whole, qp_of
+from qmail.core.seal import is_whole, qp_of, trace_id_of
 from qmail.core.spares import SPENT
 from qmail.mail import Channel
+from qmail.protocol.trace_id import HEAD_BYTES, id_of_message
 
 EVERY_FILE: Final = Files(mess=True, todo=True, info=True, local=True, remote=True, bounce=True)
 MARKED_MAX: Final = 2
@@ -228,6 +229,14 @@ class DiskQueue:
         age_s = int(self._clock.now()) - int(info.mtime)
         return Claim(sender[1:-1], max(0, age_s), records)
 
+    def trace_id(self, message: int) -> bytes:
+        """Return the id that the first lines of the message tell."""
+        try:
+            head = next(self._fs.parts(self._layout.mess(message)), b"")
+        except OSError:
+            return b""
+        return id_of_message(head[:HEAD_BYTES])
+
     def body(self, message: int) -> bytes:
         """Return the path of the message below queue/mess."""
         return self._layout.body(message).encode()
@@ -351,4 +360,6 @@ def _parse_todo(number: int, size: int, birth: int, records: bytes) -> Arrival:
     if wrong or any(recipient[:1] != b"T" for recipient in recipients):
         raise ValueError("unknown record")
     addresses = tuple(recipient[1:] for recipient in recipients)
-    return Arrival(number, size, int(uid[1:]), qp_of(qp), birth, sender[1:], addresses)
+    return Arrival(
+        number, size, int(uid[1:]), qp_of(qp), birth, sender[1:], addresses, trace_id_of(qp)
+    )

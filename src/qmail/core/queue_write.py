@@ -20,10 +20,11 @@ from qmail.core.clock import Clock
 from qmail.core.dates import mail_date
 from qmail.core.fs import Fs
 from qmail.core.queue_layout import ENVELOPE_BYTES_MAX, Layout, numbered, numbered_split
-from qmail.core.seal import is_whole, sealed
+from qmail.core.seal import Seal, is_whole
 from qmail.core.spares import Spare, Spares, spare_envelope
 from qmail.mail import BadEnvelopeError, Envelope
 from qmail.protocol.exits import QueueExit
+from qmail.protocol.trace_id import received_id
 
 FOREIGN_TRIES: Final = 64
 
@@ -59,6 +60,8 @@ class Draft:
     syncs_failed: int = 0
     """How many syncs had failed when it was begun."""
     owner: object = None
+    trace_id: bytes = b""
+    message_id: bytes = b""
     envelope: bytes = b""
     envelope_path: str = ""
     state: DraftState = DraftState.OPEN
@@ -136,13 +139,17 @@ class QueueWriter:
         self._foreign = {number for number, inode in mess.items() if number != inode}
         return set(mess)
 
-    def begin(self, uid: int, qp: int, who: bytes) -> Draft:
+    def begin(
+        self, uid: int, qp: int, who: bytes, *, trace_id: bytes = b"", is_told: bool = False
+    ) -> Draft:
         """Start a message: S1 to S2. `who` is what the Received line says of the caller.
 
+        `is_told`: another Received line tells the id already.
         Raises: QueueError.
         """
         birth = int(self._clock.now())
-        received = b"Received: (qmail %d invoked %b); %b\n" % (qp, who, mail_date(birth))
+        tail = b"" if is_told else received_id(trace_id)
+        received = b"Received: (qmail %d invoked %b); %b%b\n" % (qp, who, mail_date(birth), tail)
         try:
             file = (self._spares.take() if self._spares else None) or self._open_new(birth)
         except OSError as trouble:
@@ -158,6 +165,7 @@ class QueueWriter:
             self._forget(draft, file.path)
             raise QueueError(QueueExit.NO_MESS, f"mess: {trouble}") from trouble
         draft.unwritten = received
+        draft.trace_id = trace_id
         return draft
 
     def _open_new(self, birth: int) -> Spare:
@@ -239,7 +247,7 @@ class QueueWriter:
 
     def qp_record(self, draft: Draft, packed: bytes) -> bytes:
         """Return the second record of todo/N: it tells a whole message from a torn one."""
-        return sealed(draft.qp, draft.size, draft.crc, packed)
+        return Seal(draft.qp, draft.size, draft.crc, draft.trace_id).record(packed)
 
     def _open_envelope(self, draft: Draft) -> int:
         if draft.envelope_path:

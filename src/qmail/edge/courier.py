@@ -11,6 +11,11 @@ QUEUE_SLOW: Final = deferred(b"the queue does not answer (#4.3.0)")
 class Owner(Protocol):
     """Who waits for the end of a parcel: one client's connection."""
 
+    @property
+    def trace_id(self) -> bytes:
+        """The id of the message."""
+        ...
+
     def on_queued(self, result: Result | None, qp: int) -> None:
         """Take the outcome of a finished parcel; `result` None: it is in the queue."""
         ...

@@ -2,6 +2,15 @@
 
 import contextlib
 import os
+from typing import Final
+
+RECORDS: Final = "QMAIL_LOG"
+"""Environment variable: `records` where qmail-log reads the lines (protocol/log_tail.py)."""
+
+
+def wants_records() -> bool:
+    """Tell whether lines are to have a part for qmail-log."""
+    return os.environ.get(RECORDS) == "records"
 
 
 class Log:

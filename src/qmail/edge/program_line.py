@@ -75,7 +75,8 @@ class ProgramParcel:
 
     def _pass_on(self) -> None:
         if self._process is None:
-            self._process = _Process(self._courier, self._on_room, self._on_end)
+            owner_id = b"" if self._owner is None else self._owner.trace_id
+            self._process = _Process(self._courier, self._on_room, self._on_end, owner_id)
         self._process.message.write(b"".join(self._parts))
         self._parts.clear()
         self._kept = 0
@@ -188,6 +189,7 @@ class _Process:
         courier: ProgramCourier,
         on_room: Callable[[], None],
         on_end: Callable[[int, bytes, int], None],
+        trace_id: bytes,
     ) -> None:
         message, envelope, errors = high_pipe(), high_pipe(), high_pipe()
         self.message = _Pipe(message[1], on_room)
@@ -199,7 +201,8 @@ class _Process:
         self._watch = -1
         courier.running += 1
         try:
-            self._pid = _spawn(courier.program, message[0], envelope[0], errors[1])
+            ends = message[0], envelope[0], errors[1]
+            self._pid = _spawn(courier.program, ends, trace_id)
             self._watch = os.pidfd_open(self._pid)
             asyncio.get_running_loop().add_reader(self._watch, self._ended)
         except OSError:
@@ -248,12 +251,14 @@ class _Process:
         self._on_end(code, text, self._pid)
 
 
-def _spawn(program: str, message: int, envelope: int, errors: int) -> int:
+def _spawn(program: str, ends: tuple[int, int, int], trace_id: bytes) -> int:
     """Start `program` in the working folder, which is the home. Returns its process id."""
+    message, envelope, errors = ends
     return os.posix_spawn(
         program,
         [program],
-        os.environ,
+        # The qmail-queue that it will start gives the message this id.
+        dict(os.environb) | {b"QMAIL_ID": trace_id},
         file_actions=[
             (os.POSIX_SPAWN_DUP2, message, 0),
             (os.POSIX_SPAWN_DUP2, envelope, 1),

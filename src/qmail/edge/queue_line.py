@@ -60,7 +60,7 @@ class LineParcel:
                 return
             self._is_begun = True
             line.in_flight[self.tag] = self
-            line.send(Submission(b"O", self.tag, b"", b"").pack())
+            line.send(Submission(b"O", self.tag, b"", b"", self.owner.trace_id).pack())
         data = b"".join(self._parts)
         self._parts.clear()
         self._kept = 0
@@ -82,7 +82,8 @@ class LineParcel:
             line.send(Submission(b"E", self.tag, packed, b"").pack())
         else:
             line.in_flight[self.tag] = self
-            line.send(Submission(b"M", self.tag, packed, b"".join(self._parts)).pack())
+            text, trace_id = b"".join(self._parts), self.owner.trace_id
+            line.send(Submission(b"M", self.tag, packed, text, trace_id).pack())
             self._parts.clear()
 
     def give_up(self) -> None:

@@ -4,17 +4,20 @@ The policy is the program's; the couriers carry messages to the queue.
 """
 
 import asyncio
+import os
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from qmail.edge.courier import Courier
-from qmail.edge.log import Log
+from qmail.edge.log import Log, wants_records
 from qmail.edge.smtp_connection import SmtpConnection
 from qmail.edge.verify_line import Asker
 from qmail.protocol.reply import Reply
 from qmail.protocol.smtp_server import MailFrom, RcptTo, SessionSettings
+from qmail.protocol.trace_id import TraceIds
 from qmail.protocol.verify_door import Verdict
 
 SESSIONS_MAX: Final = 5000
@@ -108,6 +111,8 @@ class SmtpServer:
         self.verifier: Verifier | None = None
         """None: every recipient of a domain that is ours is taken."""
         self.guesses: Guesses
+        self._ids = TraceIds(int.from_bytes(os.urandom(4)))
+        self.is_detailed = wants_records()
         self._log = log
         self._connections: set[SmtpConnection] = set()
         self._per_client: Counter[str] = Counter()
@@ -180,6 +185,10 @@ class SmtpServer:
         self._has_work = False
         for flush in self._flushes:
             flush()
+
+    def new_id(self) -> bytes:
+        """Return a new id, for a connection or a message."""
+        return self._ids.make(time.time())
 
     def log_line(self, text: bytes) -> None:
         """Write one line to the log at the end of this turn."""

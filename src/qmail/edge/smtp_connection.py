@@ -13,6 +13,7 @@ from qmail.edge.log import complain
 from qmail.edge.smtp_log import refusal_line
 from qmail.mail import Result
 from qmail.protocol import reply as replies
+from qmail.protocol.log_tail import packed_tail
 from qmail.protocol.reply import Reply
 from qmail.protocol.smtp_server import (
     OUT_BYTES_MAX,
@@ -60,11 +61,13 @@ class SmtpConnection(asyncio.Protocol):
         "_relay_suffix",
         "_server",
         "_session",
+        "_session_id",
         "_trace",
         "_traced_helo",
         "_transport",
         "_unknown_count",
         "ip",
+        "trace_id",
     )  # fmt: skip
 
     def __init__(self, server: "SmtpServer") -> None:
@@ -86,6 +89,7 @@ class SmtpConnection(asyncio.Protocol):
         self._has_eof = False
         self._ends_after_answer = False
         self.ip = ""
+        self.trace_id = self._session_id = server.new_id()
         self._address = b""
 
     # --- what the event loop calls --------------------------------------------------------------
@@ -158,7 +162,7 @@ class SmtpConnection(asyncio.Protocol):
         size = 0 if parcel is None else parcel.size
         if result is None:
             reply = replies.queued_reply(int(time.time()), qp)
-            self._log(b"accept %b qp %d bytes %d" % (self._address, qp, size))
+            self._log_accepted(qp, size)
         else:
             reply = replies.refused_reply(result)
             self._refused(reply)
@@ -288,6 +292,7 @@ class SmtpConnection(asyncio.Protocol):
     # --- events ---------------------------------------------------------------------------------
 
     def _on_mail(self, event: MailFrom) -> None:
+        self.trace_id = self._server.new_id()
         self._answer(*self._server.policy.judge(event, self._relay_suffix))
 
     def _on_rcpt(self, event: RcptTo) -> None:
@@ -338,7 +343,8 @@ class SmtpConnection(asyncio.Protocol):
             peer = Peer(ip=self._address, local=server.policy.host_name)
             protocol = b"ESMTP" if session.is_esmtp else b"SMTP"
             self._trace = received_start(peer, session.helo, protocol)
-        parcel.add(self._trace + server.mail_date(int(time.time())) + b"\n")
+        date = server.mail_date(int(time.time()))
+        parcel.add(b"%b%b; %b\n" % (self._trace, self.trace_id, date))
         self._data_began = server.now()
         self._bytes_in = 0
         session.answer(replies.DATA_GO_AHEAD)
@@ -356,7 +362,8 @@ class SmtpConnection(asyncio.Protocol):
         if self._parcel is not None:
             self._parcel.give_up()
             self._parcel = None
-            self._server.log_line(refusal_line(self._address, event.sender, None, event.reply))
+            line = refusal_line(self._address, event.sender, None, event.reply)
+            self._log_refused(line, event.reply)
 
     def _on_mistake(self, event: Mistake) -> None:
         self._refused(event.reply)
@@ -373,7 +380,31 @@ class SmtpConnection(asyncio.Protocol):
 
     def _refused(self, reply: Reply, recipient: bytes | None = None) -> None:
         line = refusal_line(self._address, self._session.sender, recipient, reply)
+        self._log_refused(line, reply)
+
+    def _log_refused(self, line: bytes, reply: Reply) -> None:
+        if self._server.is_detailed:
+            line += packed_tail(
+                id=self.trace_id,
+                session=self._session_id,
+                code=b"%d" % reply.code,
+                helo=self._session.helo,
+            )
+        self._server.log_line(line)
+
+    def _log_accepted(self, qp: int, size: int) -> None:
+        line = b"smtpd: accept %b qp %d bytes %d" % (self._address, qp, size)
+        if self._server.is_detailed:
+            envelope = self._session.envelope()
+            line += packed_tail(
+                id=self.trace_id,
+                session=self._session_id,
+                helo=self._session.helo,
+                sender=envelope.sender,
+                recipients=b"%d" % len(envelope.recipients),
+            )
         self._server.log_line(line)
 
     def _log(self, what: bytes) -> None:
-        self._server.log_line(b"smtpd: " + what)
+        tail = packed_tail(session=self._session_id) if self._server.is_detailed else b""
+        self._server.log_line(b"smtpd: " + what + tail)

@@ -32,6 +32,7 @@ class Outcome(Record):
 
     result: Result | None
     qp: int
+    trace_id: bytes = b""
 
 
 def submit(
@@ -57,12 +58,15 @@ def submit(
     except OSError as trouble:
         return _without_service(home, parts, packed, trouble)
     try:
-        return _at_door(sock, iter(parts), packed)
+        # qmail-queue believes an id from few callers (protocol/trace_id.py).
+        return _at_door(sock, iter(parts), packed, environ.get("QMAIL_ID", "").encode())
     finally:
         sock.close()
 
 
-def _at_door(sock: _socket.socket, parts: Iterator[bytes], packed: bytes) -> Outcome:
+def _at_door(
+    sock: _socket.socket, parts: Iterator[bytes], packed: bytes, trace_id: bytes
+) -> Outcome:
     start: list[bytes] = []
     size = 0
     for part in parts:
@@ -72,9 +76,10 @@ def _at_door(sock: _socket.socket, parts: Iterator[bytes], packed: bytes) -> Out
             break
     try:
         if size <= MESSAGE_INLINE_MAX:
-            _send(sock, Submission(b"M", TAG, packed, b"".join(start)).pack())
+            _send(sock, Submission(b"M", TAG, packed, b"".join(start), trace_id).pack())
         else:
-            _stream(sock, b"".join(start), parts, packed)
+            begin = Submission(b"O", TAG, b"", b"", trace_id).pack()
+            _stream(sock, begin + _parts_of(b"".join(start)), parts, packed)
     except _DoorError as broken:
         if isinstance(broken.__cause__, BlockingIOError):
             return _outcome(72, b"")
@@ -87,7 +92,7 @@ class _DoorError(Exception):
 
 
 def _stream(sock: _socket.socket, first: bytes, parts: Iterator[bytes], packed: bytes) -> None:
-    _send(sock, Submission(b"O", TAG, b"", b"").pack() + _parts_of(first))
+    _send(sock, first)
     try:
         for part in parts:
             _send(sock, _parts_of(part))
@@ -129,7 +134,7 @@ def _answer(sock: _socket.socket) -> Outcome:
                 receipt = Receipt.unpack(payload)
                 if receipt.tag != TAG:
                     return _outcome(74, b"")
-                return _outcome(receipt.code, receipt.text, receipt.qp)
+                return _outcome(receipt.code, receipt.text, receipt.qp, receipt.trace_id)
     except BlockingIOError:
         return _outcome(72, b"")
     except (OSError, FrameError):
@@ -137,9 +142,9 @@ def _answer(sock: _socket.socket) -> Outcome:
     return _outcome(74, b"")
 
 
-def _outcome(code: int, text: bytes, qp: int = 0) -> Outcome:
+def _outcome(code: int, text: bytes, qp: int = 0, trace_id: bytes = b"") -> Outcome:
     if code == 0:
-        return Outcome(None, qp)
+        return Outcome(None, qp, trace_id)
     # Imported here because a message that is queued, which is the rule, does not need it.
     from qmail.protocol.exits import queue_result  # noqa: PLC0415 - keeps the start short
 

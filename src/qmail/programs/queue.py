@@ -99,7 +99,8 @@ def hand_over(home: str) -> None:
     sock = call_door(home, "queue", may_wait=True)
     sock.settimeout(ANSWER_S_MAX)
     try:
-        sock.sendall(Submission(b"O", 1).pack())
+        trace_id = os.environb.get(b"QMAIL_ID", b"")
+        sock.sendall(Submission(b"O", 1, trace_id=trace_id).pack())
         for part in read_message():
             sock.sendall(Submission(b"C", 1, data=part).pack())
         sock.sendall(Submission(b"E", 1, envelope=read_envelope()).pack())
@@ -132,6 +133,7 @@ def write_alone(home: str, accounts: Accounts) -> None:
     from qmail.core.fs import RealFs  # noqa: PLC0415
     from qmail.core.queue_layout import find_layout  # noqa: PLC0415
     from qmail.core.queue_write import QueueError, QueueWriter, write_all  # noqa: PLC0415
+    from qmail.protocol.trace_id import TraceIds  # noqa: PLC0415
 
     uid = os.getuid()
     owner = accounts["qmailq"]
@@ -146,7 +148,8 @@ def write_alone(home: str, accounts: Accounts) -> None:
     except (OSError, ValueError) as trouble:
         raise Refused(QueueExit.NO_QUEUE) from trouble
     try:
-        draft = writer.begin(uid, os.getpid(), b"by uid %d" % uid)
+        trace_id = TraceIds(os.getpid()).make(REAL_CLOCK.now())
+        draft = writer.begin(uid, os.getpid(), b"by uid %d" % uid, trace_id=trace_id)
         try:
             write_all(writer, draft, read_message(), read_envelope)
         except (Refused, _TerminatedError):

@@ -9,12 +9,12 @@ from typing import Final
 
 from qmail.core.clock import REAL_CLOCK
 from qmail.core.fs import RealFs
-from qmail.core.queue_desk import Caller, Desk
+from qmail.core.queue_desk import Caller, Desk, Manners
 from qmail.core.queue_layout import find_layout
 from qmail.core.queue_write import QueueWriter
 from qmail.core.spares import Spares
 from qmail.edge.accounts import Accounts
-from qmail.edge.log import complain
+from qmail.edge.log import Log, complain, wants_records
 from qmail.edge.station import Door, Listener, Station, call_door, inherited_door
 from qmail.protocol.doors import FRAME_BYTES_MAX, Notice
 from qmail.protocol.exits import Exit
@@ -37,6 +37,11 @@ def who_is(accounts: Accounts, uid: int) -> bytes:
     return b"by uid %d" % uid
 
 
+def namers(accounts: Accounts) -> frozenset[int]:
+    """Return the user ids whose messages may come with an id: qmail-smtpd's, and the suite's."""
+    return frozenset({0, *(accounts[name].uid for name in ("qmaild", "qmailq", "qmails"))})
+
+
 class QueueService:
     """The resident qmail-queue: doors in, one commit a turn, notices out."""
 
@@ -51,9 +56,11 @@ class QueueService:
         self._station = Station()
         # The first qp of a run is never one of the run before: seconds grow faster than messages
         # in the long run, and a repeated qp is harmless.
-        self._desk = Desk(
-            writer, REAL_CLOCK, lambda uid: who_is(accounts, uid), int(time.time()) % 10**9
+        manners = Manners(
+            lambda uid: who_is(accounts, uid), namers(accounts).__contains__, wants_records()
         )
+        self._desk = Desk(writer, REAL_CLOCK, manners, int(time.time()) % 10**9)
+        self._log = Log(1)
         self._callers: dict[Door, Caller] = {}
         self._send: Door | None = None
         self._call_again = 0.0
@@ -123,7 +130,14 @@ class QueueService:
             else:
                 self._rest()
             self._answer_all()
+            self._write_log()
         return Exit.OK
+
+    def _write_log(self) -> None:
+        for line in self._desk.log:
+            self._log.line(line)
+        self._desk.log.clear()
+        self._log.flush()
 
     def _wait_s(self) -> float:
         if self._send is None:

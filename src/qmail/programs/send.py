@@ -29,7 +29,7 @@ from qmail.core.routing import routes_from
 from qmail.core.settings import SendControls
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.edge.caller import CALL_AGAIN_S, Caller, Line
-from qmail.edge.log import Log, complain
+from qmail.edge.log import Log, complain, wants_records
 from qmail.edge.station import Door, Listener, Station, inherited_door
 from qmail.mail import Channel
 from qmail.programs.send_bounces import BounceDesk
@@ -71,6 +71,7 @@ class SendService:
         self._home = home
         self._engine = DiskQueue(fs, REAL_CLOCK, find_layout(fs))
         self._dispatcher = Dispatcher(self._engine, REAL_CLOCK, policy)
+        self._dispatcher.ending.journal.is_detailed = wants_records()
         self._station = Station()
         self._log = Log(1)
         self._queue_uids = {accounts["qmailq"].uid}

@@ -19,7 +19,8 @@ CHILDREN_MAX: Final = 4
 PART_BYTES: Final = 65536
 _FD_END: Final = 1 << 20
 
-Bounced = Callable[[Message, int | None], None]
+Bounced = Callable[[Message, int | None, bytes], None]
+"""Takes the message that bounces, and qp and id of the bounce; None: it is not queued."""
 
 
 class BounceDesk:
@@ -50,7 +51,7 @@ class BounceDesk:
             return
         self._queue.call()
         if not self._queue.is_up:
-            self._bounced(bounce.message, None)
+            self._bounced(bounce.message, None, b"")
             return
         self._tag += 1
         self._asked[self._tag] = bounce
@@ -76,13 +77,14 @@ class BounceDesk:
             bounce = self._asked.pop(receipt.tag, None)
             if bounce is not None:
                 is_queued = receipt.code == QueueExit.QUEUED
-                self._bounced(bounce.message, receipt.qp if is_queued else None)
+                qp = receipt.qp if is_queued else None
+                self._bounced(bounce.message, qp, receipt.trace_id)
 
     def _on_change(self, is_up: bool) -> None:
         if not is_up:
             asked, self._asked = self._asked, {}
             for bounce in asked.values():
-                self._bounced(bounce.message, None)
+                self._bounced(bounce.message, None, b"")
 
     # --- by a child: long messages are streamed, QMAILQUEUE is obeyed ----------------------------
 
@@ -109,7 +111,7 @@ class BounceDesk:
             os.closerange(writer + 1, _FD_END)
             outcome = submit(self._home, self._parts(bounce), bounce.envelope, os.environ)
             if outcome.result is None:
-                os.write(writer, b"%d" % outcome.qp)
+                os.write(writer, b"%d %b" % (outcome.qp, outcome.trace_id))
         finally:
             os._exit(0)
 
@@ -133,7 +135,8 @@ class BounceDesk:
         self._station.forget(reader)
         os.close(reader)
         os.waitpid(pid, 0)
-        self._bounced(bounce.message, int(answer) if answer.isdigit() else None)
+        qp, _, trace_id = answer.partition(b" ")
+        self._bounced(bounce.message, int(qp) if qp.isdigit() else None, trace_id)
         self._start_children()
 
 

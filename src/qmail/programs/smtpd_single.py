@@ -33,6 +33,7 @@ from qmail.protocol.smtp_server import (
     Session,
 )
 from qmail.protocol.trace import Peer, received_start
+from qmail.protocol.trace_id import TraceIds
 from qmail.protocol.verify_door import Verdict
 
 RECEIVE_BYTES: Final = 65536
@@ -137,6 +138,8 @@ class Conversation:
         elif policy.clients.may_relay(environ.get("TCPREMOTEIP", "")):
             self._relay_suffix = b""
         self._unknown_count = 0
+        self._ids = TraceIds(os.getpid())
+        self._trace_id = self._ids.make(time.time())
 
     def run(self) -> int:
         """Talk until the end; return the exit code: 0 only after QUIT (spec/smtp.md A.1)."""
@@ -184,6 +187,8 @@ class Conversation:
     def _handle(self, event: Event) -> None:
         match event:
             case MailFrom() | RcptTo():
+                if isinstance(event, MailFrom):
+                    self._trace_id = self._ids.make(time.time())
                 reply, address = self._policy.judge(event, self._relay_suffix)
                 if reply.code == 250 and isinstance(event, RcptTo) and self._policy.verifies:
                     reply = self._verified(address)
@@ -211,8 +216,12 @@ class Conversation:
     def _take_message(self) -> None:
         session = self._session
         parts = self._message()
+        # For qmail-queue at its door, and for one that a program in its place starts.
+        trace_id = {"QMAIL_ID": self._trace_id.decode()}
+        os.environ.update(trace_id)
+        environ = {**self._environ, **trace_id}
         try:
-            outcome = submit(self._home, parts, session.envelope(), self._environ)
+            outcome = submit(self._home, parts, session.envelope(), environ)
             # Refused before all of it was read: the reply has to wait for its end all the same.
             for _ in parts:
                 pass
@@ -233,7 +242,7 @@ class Conversation:
         session = self._session
         protocol = b"ESMTP" if session.is_esmtp else b"SMTP"
         start = received_start(self._peer, session.helo, protocol)
-        yield start + mail_date(int(time.time())) + b"\n"
+        yield b"%b%b; %b\n" % (start, self._trace_id, mail_date(int(time.time())))
         limit = time.monotonic() + DATA_S_MIN
         while True:
             match session.next_event():

@@ -5,14 +5,14 @@ side checks what it receives and closes the connection on anything else. docs/IN
 may knock at which door.
 
 run/queue, from a submitter:
-    M tag, envelope, message   a whole small message
-    O tag                      a long one begins
-    C tag, part                the next part of it
-    E tag, envelope            its end
-    X tag                      given up
-    answered, when it is on disk or refused, by R tag, exit code, qp, text
+    M tag, id, envelope, message   a whole small message
+    O tag, id                      a long one begins
+    C tag, part                    the next part of it
+    E tag, envelope                its end
+    X tag                          given up
+    answered, when it is on disk or refused, by R tag, exit code, qp, text, id
 run/send, from qmail-queue:
-    N number, bytes, uid, qp, birth, envelope   a message is queued (no envelope: read todo)
+    N number, bytes, uid, qp, birth, id, envelope   a message is queued (no envelope: read todo)
 run/lspawn and run/rspawn, from qmail-send:
     J delivery, body, sender, recipient         deliver
     answered by R delivery, report              K, Z or D and a text
@@ -65,6 +65,7 @@ class Notice:
     birth: int
     envelope: bytes
     """As `Envelope.pack` makes it; empty: too long to repeat, read it from the queue."""
+    trace_id: bytes = b""
 
     def pack(self) -> bytes:
         """Return the frame."""
@@ -76,6 +77,7 @@ class Notice:
                 b"%d" % self.uid,
                 b"%d" % self.qp,
                 b"%d" % self.birth,
+                self.trace_id,
                 self.envelope,
             )
         )
@@ -88,8 +90,9 @@ class Notice:
         """
         if payload[:1] != b"N":
             raise FrameError("not a notice")
-        message, size, uid, qp, birth, envelope = unpack_fields(payload[1:], 6)
-        return cls(number(message), number(size), number(uid), number(qp), number(birth), envelope)
+        *numbers, trace_id, envelope = unpack_fields(payload[1:], 7)
+        message, size, uid, qp, birth = map(number, numbers)
+        return cls(message, size, uid, qp, birth, envelope, trace_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,20 +35,31 @@ class Submission(Record):
     tag: int
     envelope: bytes = b""
     data: bytes = b""
+    trace_id: bytes = b""
+    """The id that the message has already; b"": qmail-queue makes one."""
 
     def pack(self) -> bytes:
         """Return the frame."""
-        kind, number, envelope, data = self
+        kind, number, envelope, data, trace_id = self
         tag = b"%d" % number
         if kind == b"M":
             # Nearly every message crosses in this frame: `pack_fields`, written out.
-            form = b"M%d:%b,%d:%b,%d:%b,"
-            return pack(form % (len(tag), tag, len(envelope), envelope, len(data), data))
+            head = b"M%d:%b,%d:%b,%d:%b," % (
+                len(tag),
+                tag,
+                len(trace_id),
+                trace_id,
+                len(envelope),
+                envelope,
+            )
+            return pack(b"%b%d:%b," % (head, len(data), data))
         fields = [tag]
         if kind == b"E":
             fields.append(envelope)
         elif kind == b"C":
             fields.append(data)
+        elif kind == b"O":
+            fields.append(trace_id)
         return pack(kind + pack_fields(*fields))
 
     @classmethod
@@ -59,33 +70,36 @@ class Submission(Record):
         """
         kind = payload[:1]
         if kind == b"M":
-            tag, envelope, data = unpack_fields(payload[1:], 3)
-            return cls(kind, number(tag), envelope, data)
+            tag, trace_id, envelope, data = unpack_fields(payload[1:], 4)
+            return cls(kind, number(tag), envelope, data, trace_id)
         if kind == b"C":
             tag, data = unpack_fields(payload[1:], 2)
             return cls(kind, number(tag), b"", data)
         if kind == b"E":
             tag, envelope = unpack_fields(payload[1:], 2)
-            return cls(kind, number(tag), envelope, b"")
-        if kind in (b"O", b"X"):
+            return cls(kind, number(tag), envelope)
+        if kind == b"O":
+            tag, trace_id = unpack_fields(payload[1:], 2)
+            return cls(kind, number(tag), b"", b"", trace_id)
+        if kind == b"X":
             (tag,) = unpack_fields(payload[1:], 1)
-            return cls(kind, number(tag), b"", b"")
+            return cls(kind, number(tag))
         raise FrameError("not a submission")
 
 
 class Receipt(Record):
-    """qmail-queue's answer to one submission: its exit code, qp, and a text for exit 82."""
+    """qmail-queue's answer to one submission: its exit code, qp, a text for exit 82, and its id."""
 
     tag: int
     code: int
     qp: int
     text: bytes = b""
+    trace_id: bytes = b""
 
     def pack(self) -> bytes:
         """Return the frame."""
-        return pack(
-            b"R" + pack_fields(b"%d" % self.tag, b"%d" % self.code, b"%d" % self.qp, self.text)
-        )
+        tag, code, qp = b"%d" % self.tag, b"%d" % self.code, b"%d" % self.qp
+        return pack(b"R" + pack_fields(tag, code, qp, self.text, self.trace_id))
 
     @classmethod
     def unpack(cls, payload: bytes) -> Receipt:
@@ -95,5 +109,5 @@ class Receipt(Record):
         """
         if payload[:1] != b"R":
             raise FrameError("not a receipt")
-        tag, code, qp, text = unpack_fields(payload[1:], 4)
-        return cls(number(tag), number(code, digits_max=3), number(qp), text)
+        tag, code, qp, text, trace_id = unpack_fields(payload[1:], 5)
+        return cls(number(tag), number(code, digits_max=3), number(qp), text, trace_id)

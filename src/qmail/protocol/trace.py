@@ -27,7 +27,7 @@ class Peer:
 
 
 def received_start(peer: Peer, helo: bytes, protocol: bytes) -> bytes:
-    """Return the Received line up to its date.
+    """Return the Received line up to the message's id, which a semicolon and the date follow.
 
     `helo` is empty before any HELO. `protocol` is SMTP or ESMTP (RFC 3848).
     Source: spec/smtp.md A.7.
@@ -36,7 +36,7 @@ def received_start(peer: Peer, helo: bytes, protocol: bytes) -> bytes:
     helo = helo.translate(_SAFE)
     said = b" (HELO %b)" % helo if helo and helo.lower() != host.lower() else b""
     info = peer.info.translate(_SAFE) + b"@" if peer.info is not None else b""
-    return b"Received: from %b%b (%b%b)\n  by %b with %b; " % (
+    return b"Received: from %b%b (%b%b)\n  by %b with %b id " % (
         host,
         said,
         info,
