@@ -3,10 +3,13 @@
 import pytest
 from tests.fakes.send_world import LIFETIME_S, ROUTES, World
 
+from qmail.core.arrivals import MESSAGES_MAX
 from qmail.core.bounce import TOO_LONG
 from qmail.core.queue_engine import Act
 from qmail.core.routing import Routes
+from qmail.core.sorting import SLICE
 from qmail.mail import Channel
+from qmail.protocol.doors import Report
 
 GIVEN_UP = TOO_LONG.replace(b" ", b"_").replace(b"\n", b"/")
 
@@ -195,13 +198,46 @@ def test_50000_recipients_are_delivered_within_the_limits() -> None:
     world = World(local=50)
     many = [b"user%d@here.ex" % number for number in range(50000)]
     world.notice(world.queued(7, *many), is_long=True)
-    world.turn()
+    turns = 0
+    while world.send.wait_s() == 0:
+        assert (world.orders, world.engine.log) == ([], [])
+        world.turn()
+        turns += 1
+    assert turns == 50000 // SLICE
     world.clean()
     assert len(world.running) == 50
     for delivery in range(1, 201):
         world.report(delivery, b"K")
     assert len(world.running) == 50
     assert world.running[0] == (201, b"user200@here.ex")
+
+
+def test_while_a_long_message_is_sorted_others_are_delivered() -> None:
+    world = World()
+    world.notice(world.queued(7, *(b"u%d@here.ex" % each for each in range(3 * SLICE))))
+    world.notice(world.queued(8, b"ann@here.ex"))
+    world.send.rescan()
+    world.turn()
+    assert world.running == [(1, b"ann@here.ex")]
+    world.send.exit_soon()
+    assert world.send.wait_s() > 0
+
+
+def test_with_very_many_messages_at_work_the_rest_waits_in_the_queue() -> None:
+    world = World(local=0)
+    for number in range(1, MESSAGES_MAX + 11):
+        world.notice(world.queued(number, b"a@here.ex"))
+    assert len(world.send.ending.messages) == MESSAGES_MAX
+    world.send.rescan()
+    assert len(world.send.ending.messages) == MESSAGES_MAX
+    world.reread(ROUTES, local=100)
+    while world.turn() or world.orders:
+        for delivery, _ in world.running:
+            channel, _ = world.jobs.pop(delivery)
+            world.send.reported(channel, Report(delivery, b"K"))
+        world.clean()
+    assert world.engine.todo == {}
+    assert world.send.is_idle
 
 
 # --- limits and turns (spec/delivery.md 14, spec/queue.md 7.4) ------------------------------------

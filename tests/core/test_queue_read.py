@@ -10,10 +10,11 @@ from tests.fakes.queue_world import LAYOUT, START, FailingFs, FakeClock, files_o
 
 from qmail.core.queue_engine import Act, Arrival, DamagedError, EngineError, Ticket
 from qmail.core.queue_read import DiskQueue
+from qmail.core.schedule import HERD_MAX, HERD_PER_S
 from qmail.mail import Channel
 
 ENTRY = b"u5\0p77\0Fjoe@a.ex\0Tann@b.ex\0Tbob@c.ex\0"
-LISTS = {Channel.LOCAL: [b"ann@b.ex"], Channel.REMOTE: [b"bob@c.ex", b"cyd@d.ex"]}
+RECORDS = {Channel.LOCAL: b"Tann@b.ex\0", Channel.REMOTE: b"Tbob@c.ex\0Tcyd@d.ex\0"}
 LOCAL, REMOTE = Ticket(7, Channel.LOCAL), Ticket(7, Channel.REMOTE)
 INFO, LOCAL_FILE, REMOTE_FILE = "info/1/7", "local/1/7", "remote/1/7"
 
@@ -50,7 +51,7 @@ def keep(queue: DiskQueue, folder: Path) -> None:
     arrive(folder)
     found = queue.arrival(7)
     assert found is not None
-    queue.keep(found, LISTS)
+    queue.keep(found, RECORDS)
     (folder / "todo/7").unlink()
 
 
@@ -87,14 +88,38 @@ def test_oddities_6_a_malformed_entry_is_told_of_once_and_left_alone(
     assert "todo/7" in files_of(tmp_path)
 
 
-def test_arrivals_come_by_number_without_those_that_are_known(
+def test_oddities_6_arrivals_come_oldest_first_without_those_that_are_known(
     queue: DiskQueue, tmp_path: Path
 ) -> None:
-    for number in (12, 3, 7, 100):
+    for number, age_s in ((12, 50), (3, 70), (7, 100), (100, 20)):
         arrive(tmp_path, number)
+        os.utime(tmp_path / LAYOUT.todo(number), (START - age_s, START - age_s))
     (tmp_path / "todo/x1").write_bytes(b"not a message")
     (tmp_path / "todo/007").write_bytes(b"not a message")
     assert [arrival.message for arrival in queue.arrivals({7})] == [3, 12, 100]
+
+
+@pytest.mark.parametrize("count", [100, 101, 5000])
+def test_a_message_to_many_stays_packed(queue: DiskQueue, tmp_path: Path, count: int) -> None:
+    addresses = [b"u%d@b.ex" % number for number in range(count)]
+    arrive(tmp_path, 7, b"u5\0p9\0Fjoe@a.ex\0" + b"".join(b"T%b\0" % each for each in addresses))
+    found = queue.arrival(7)
+    assert found is not None
+    assert (len(found.recipients), list(found.recipients)) == (count, addresses)
+    assert isinstance(found.recipients, tuple) == (count <= 100)
+    assert b"u7@b.ex" in found.recipients
+    assert b"u7@b.e" not in found.recipients
+
+
+@pytest.mark.parametrize("broken", [b"Ta@b.ex\0X", b"Ta@b.ex\0\0", b"a@b.ex\0", b"\0"])
+def test_queue_7_3_a_record_that_is_no_recipient_makes_the_entry_malformed(
+    queue: DiskQueue, tmp_path: Path, broken: bytes
+) -> None:
+    many = b"".join(b"Tu%d@b.ex\0" % number for number in range(200))
+    for recipients in (broken + many, many + broken):
+        arrive(tmp_path, 7, b"u5\0p9\0Fjoe@a.ex\0" + recipients)
+        assert queue.arrival(7) is None
+    assert queue.notes == ["alert: unknown record type in todo/7: left alone"]
 
 
 def test_logging_3_an_entry_that_cannot_be_read_is_a_warning(
@@ -188,7 +213,7 @@ def test_queue_7_3_what_a_crash_left_is_written_anew(queue: DiskQueue, tmp_path:
     arrive(tmp_path)
     found = queue.arrival(7)
     assert found is not None
-    queue.keep(found, {Channel.LOCAL: [b"ann@b.ex"]})
+    queue.keep(found, {Channel.LOCAL: b"Tann@b.ex\0"})
     assert files_of(tmp_path) == {INFO, LOCAL_FILE, "mess/1/7", "todo/7"}
     assert (tmp_path / LOCAL_FILE).read_bytes() == b"Tann@b.ex\0"
 
@@ -202,7 +227,7 @@ def test_a_message_that_cannot_be_written_down_is_an_engine_error(
     assert found is not None
     fs.refuse("create", errno.ENOSPC, path)
     with pytest.raises(EngineError):
-        queue.keep(found, LISTS)
+        queue.keep(found, RECORDS)
     queue.start_over(7)
     assert files_of(tmp_path) == {"mess/1/7", "todo/7"}
 
@@ -344,6 +369,54 @@ def test_queue_7_1_at_start_what_is_in_todo_is_preprocessed_again(
     assert queue.wait(Channel.LOCAL) is None
 
 
+def test_oddities_6_after_a_start_no_herd_is_due_at_once(
+    queue: DiskQueue, clock: FakeClock, tmp_path: Path
+) -> None:
+    count = HERD_MAX + 2 * HERD_PER_S
+    for number in range(1, count + 1):
+        put(tmp_path, LAYOUT.mess(number), b"")
+        put(tmp_path, LAYOUT.info(number), b"Fjoe@a.ex\0")
+        put(tmp_path, LAYOUT.channel("remote", number), b"Tx@a.ex\0", START - number)
+    assert list(queue.scan()) == []
+
+    def due() -> list[int]:
+        found = []
+        while (ticket := queue.due(Channel.REMOTE)) is not None:
+            found.append(ticket.message)
+        return found
+
+    first = due()
+    assert len(first) == HERD_MAX + 1
+    assert first == sorted(first, reverse=True)
+    clock.time += 1
+    assert len(due()) == HERD_PER_S
+    clock.time += 1
+    assert len(due()) == HERD_PER_S - 1
+
+
+def test_a_time_of_another_clock_holds_no_message_up_after_a_start(
+    queue: DiskQueue, tmp_path: Path
+) -> None:
+    for number, due in ((7, START + 10**8), (8, START + 1000)):
+        put(tmp_path, LAYOUT.mess(number), b"")
+        put(tmp_path, LAYOUT.info(number), b"Fjoe@a.ex\0")
+        put(tmp_path, LAYOUT.channel("local", number), b"Tx@a.ex\0", due)
+    assert list(queue.scan()) == []
+    assert queue.due(Channel.LOCAL) == (7, Channel.LOCAL)
+    assert queue.wait(Channel.LOCAL) == 1000
+
+
+def test_a_file_in_the_folder_of_other_numbers_is_none_of_its_message(
+    queue: DiskQueue, tmp_path: Path
+) -> None:
+    keep(queue, tmp_path)
+    put(tmp_path, "info/2/7", b"Fnobody@a.ex\0")
+    before = files_of(tmp_path)
+    assert list(queue.scan()) == []
+    assert files_of(tmp_path) == before
+    assert queue.notes == []
+
+
 def test_queue_7_1_at_start_a_message_with_nobody_left_is_ended_now(
     queue: DiskQueue, tmp_path: Path
 ) -> None:
@@ -386,9 +459,21 @@ def test_queue_7_7_the_sweep_finds_what_was_never_accepted_after_36_hours(
     put(tmp_path, "info/0/9", b"F\0")
     born = (tmp_path / "mess/1/7").stat().st_ctime
     clock.time = born + 129600
-    assert list(queue.sweep()) == []
+    assert [number for number in queue.sweep() if number] == []
     clock.time = born + 129601
-    assert list(queue.sweep()) == [7]
+    assert [number for number in queue.sweep() if number] == [7]
+
+
+def test_the_sweep_breathes_after_every_folder_and_believes_no_old_look(
+    queue: DiskQueue, clock: FakeClock, tmp_path: Path
+) -> None:
+    put(tmp_path, "mess/1/7", b"")
+    put(tmp_path, "mess/2/8", b"")
+    clock.time = (tmp_path / "mess/2/8").stat().st_ctime + 129601
+    sweep = queue.sweep()
+    assert [next(sweep) for _ in range(3)] == [None, 7, None]
+    put(tmp_path, "todo/8", ENTRY)
+    assert list(sweep) == [None]
 
 
 # --- the end --------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qmail.core.schedule import Schedule, retry_delay
+from qmail.core.schedule import FARTHEST_S, HERD_MAX, Schedule, retry_delay, spread
 from qmail.mail import Channel
 
 NOMINAL = [(1, 100, 400), (2, 400, 1600), (3, 900, 3600), (4, 1600, 6400), (5, 2500, 10000),
@@ -81,3 +81,28 @@ def test_queue_7_8_after_alrm_everything_is_due_and_what_comes_later_in_order(
         assert schedule.take_due(due_at) is not None
     assert order == sorted([50.0] * len(dues) + [float(due) for due in later])
     assert len(schedule) == 0
+
+
+@given(
+    ages=st.lists(st.integers(-200_000, 200_000), max_size=1200),
+)
+def test_oddities_6_what_is_found_at_a_start_is_a_heap_in_order_and_complete(
+    ages: list[int],
+) -> None:
+    now = 1_000_000.0
+    found = spread([(now + age, number) for number, age in enumerate(ages)], now)
+    assert found == sorted(found)
+    assert sorted(number for _, number in found) == list(range(len(ages)))
+    assert sum(due <= now for due, _ in found) <= HERD_MAX + 1
+    assert all(due <= now + FARTHEST_S for due, _ in found)
+    for due, number in found:
+        if 0 < ages[number] <= FARTHEST_S:
+            assert due == now + ages[number]
+
+
+def test_a_clock_that_is_set_changes_no_wait() -> None:
+    schedule = Schedule()
+    schedule.add(20.0, 2)
+    schedule.add(10.0, 1)
+    schedule.shift(1000.0)
+    assert schedule.entries() == [(1010.0, 1), (1020.0, 2)]

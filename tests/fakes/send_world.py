@@ -1,6 +1,6 @@
 """qmail-send's decisions with a queue in memory: what they ask for, and how the others answer."""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from tests.fakes.queue_world import START, FakeClock
@@ -62,13 +62,10 @@ class FakeEngine:
     def arrival(self, message: int) -> Arrival | None:
         return self.todo.get(message)
 
-    def keep(self, arrival: Arrival, lists: Mapping[Channel, Sequence[bytes]]) -> None:
+    def keep(self, arrival: Arrival, records: Mapping[Channel, bytes]) -> None:
         self._do("keep", arrival.message)
-        records = {
-            channel: bytearray(b"".join(b"T%b\0" % address for address in addresses))
-            for channel, addresses in lists.items()
-        }
-        self.kept[arrival.message] = Kept(arrival.sender, arrival.birth, records)
+        own = {channel: bytearray(each) for channel, each in records.items()}
+        self.kept[arrival.message] = Kept(arrival.sender, arrival.birth, own)
         self.told.pop(arrival.message, None)
 
     def start_over(self, message: int) -> None:
@@ -131,7 +128,7 @@ class FakeEngine:
     def commit(self) -> None:
         self._do("commit")
 
-    def sweep(self) -> Iterator[int]:
+    def sweep(self) -> Iterator[int | None]:
         if "sweep" in self.broken:
             raise OSError(5, "Input/output error")
         yield from self.old
@@ -189,9 +186,10 @@ class World:
         self.clock.time += seconds
         return self.turn()
 
-    def reread(self, routes: Routes) -> None:
-        """HUP: the routes are these now."""
-        self.send.reread(replace(self.policy, routes=routes))
+    def reread(self, routes: Routes, *, local: int = 10) -> None:
+        """HUP: the routes, and the limit of local deliveries, are these now."""
+        limits = {**self.policy.limits, Channel.LOCAL: local}
+        self.send.reread(replace(self.policy, routes=routes, limits=limits))
 
     def set_hosts(self, hosts: HostLimits) -> None:
         """HUP: the limits of domains are these now."""

@@ -3,15 +3,17 @@
 One can come both ways, and its number can come back before the news of its end: each is taken once.
 """
 
+from collections import deque
+from collections.abc import Iterator
 from typing import Final
 
 from qmail.core.dispatch_values import Message, Stage
 from qmail.core.keeping import Keeping
 from qmail.core.passes import Passes
 from qmail.core.queue_engine import Arrival
-from qmail.core.routing import route
 from qmail.core.schedule import SYSTEM_FAILURE_S
 from qmail.core.send_run import Run
+from qmail.core.sorting import Sorting
 from qmail.mail import Envelope
 from qmail.protocol import doors
 from qmail.protocol.logtext import SAFE
@@ -19,6 +21,8 @@ from qmail.protocol.logtext import SAFE
 RESCAN_S: Final = 1500
 SETTLING_S: Final = 3
 """No commit takes as long as this, or the next look finds it."""
+MESSAGES_MAX: Final = 20000
+"""With so many messages at work no more are taken; they are found when half of those are gone."""
 
 
 class Arrivals:
@@ -32,13 +36,14 @@ class Arrivals:
         self._scanned_before: set[tuple[int, int]] = set()
         self._is_rescan_due = False
         self._is_settling = False
+        self._is_crowded = False
+        self._sorting: deque[Sorting] = deque()
 
     # --- found ----------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Recover the queue, and look into it now and then from now on."""
-        for arrival in self._run.engine.scan():
-            self._found(arrival)
+        self._take_all(self._run.engine.scan())
         self._run.turn.later(RESCAN_S, self._rescan_again)
 
     def _rescan_again(self) -> None:
@@ -69,11 +74,20 @@ class Arrivals:
         # One that ends may have left its number to a new message already.
         known = {m.number for m in run.messages.values() if m.stage is not Stage.ENDING}
         try:
-            for arrival in run.engine.arrivals(known):
-                if not run.ending.is_removing(arrival):
-                    self._found(arrival)
+            self._take_all(run.engine.arrivals(known))
         except OSError as trouble:
             run.journal.warn(f"unable to scan the queue: {trouble}")
+
+    def _take_all(self, arrivals: Iterator[Arrival]) -> None:
+        for arrival in arrivals:
+            if self._has_no_room():
+                return
+            if not self._run.ending.is_removing(arrival):
+                self._found(arrival)
+
+    def _has_no_room(self) -> bool:
+        self._is_crowded = self._is_crowded or len(self._run.messages) >= MESSAGES_MAX
+        return self._is_crowded
 
     def _found(self, arrival: Arrival) -> None:
         """Take a message that was found in the queue; a notice of it may still be under way.
@@ -99,6 +113,8 @@ class Arrivals:
             self._scanned_before.discard(key)
             return
         known = self._run.messages.get(notice.message)
+        if self._has_no_room():
+            return
         if known is not None and known.stage is not Stage.ENDING:
             return
         if notice.envelope:
@@ -134,14 +150,33 @@ class Arrivals:
             b"info msg %d: bytes %d from <%b> qp %d uid %d%b"
             % (number, arrival.size, sender, arrival.qp, arrival.uid, tail)
         )
-        for recipient in arrival.recipients:
-            channel, address = route(recipient, run.routes)
-            message.lists.setdefault(channel, []).append(address)
         if not arrival.recipients:
             run.journal.add(b"end msg %d%b" % (number, tail))
             run.ending.remove(message, b"done/%d" % number)
-        elif len(arrival.recipients) == 1:
+            return
+        self._sort(Sorting(message))
+
+    def _sort(self, sorting: Sorting) -> None:
+        message = sorting.message
+        if not sorting.go_on(self._run.routes):
+            self._sorting.append(sorting)
+        elif message.arrival is not None and len(message.arrival.recipients) == 1:
             # The entry in todo/ says all that info and local would say: nothing is written.
             self._passes.begin(message)
         else:
             self._keeping.keep(message, lambda: self._passes.begin(message))
+
+    def pump(self) -> None:
+        """Go on with what is too long, or was too much, to be taken at once."""
+        if self._run.is_exiting:
+            return
+        if self._sorting:
+            self._sort(self._sorting.popleft())
+        if self._is_crowded and len(self._run.messages) <= MESSAGES_MAX // 2:
+            self._is_crowded = False
+            self.rescan()
+
+    @property
+    def is_behind(self) -> bool:
+        """True when `pump` has more to do."""
+        return bool(self._sorting) and not self._run.is_exiting

@@ -119,6 +119,7 @@ class Dispatcher:
 
     def pump(self) -> None:
         """Start what is due, as far as slots are free."""
+        self._arrivals.pump()
         self._passes.pump()
 
     def settle_turn(self) -> None:
@@ -131,4 +132,6 @@ class Dispatcher:
 
     def wait_s(self) -> float:
         """Return how long the program may sleep."""
+        if self._arrivals.is_behind:
+            return 0.0
         return self._passes.wait_s(self._run.turn.wait_s(LONGEST_WAIT_S))

@@ -29,7 +29,8 @@ class Message:
     arrival: Arrival | None
     stage: Stage
     jobs: int = 0
-    lists: dict[Channel, list[bytes]] = field(default_factory=dict)
+    records: dict[Channel, bytes] = field(default_factory=dict)
+    """New: its recipients by channel, as `T` address NUL."""
     tail: bytes = b""
     """What log lines about it end with (protocol/log_tail.py)."""
 

@@ -1,6 +1,6 @@
 """The end of a message: tell the sender, forget it, have its files removed (spec/queue.md 7.6)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from qmail.core.bounce import BounceControls, bounce_envelope, bounce_head
 from qmail.core.clock import Clock
@@ -110,9 +110,15 @@ class Ending:
         return found is not None and found.qp == arrival.qp
 
     def sweep(self) -> None:
-        """Have removed what was begun long ago and never accepted."""
+        """Have removed what was begun long ago and never accepted; a part of it in each turn."""
+        self._sweep_on(self._engine.sweep())
+
+    def _sweep_on(self, numbers: Iterator[int | None]) -> None:
         try:
-            for number in self._engine.sweep():
+            for number in numbers:
+                if number is None:
+                    self._turn.later(0, lambda: self._sweep_on(numbers))
+                    return
                 self.orders.give(b"foop/%d" % number, self._swept(number))
         except OSError as trouble:
             self.journal.warn(f"unable to sweep the queue: {trouble}")

@@ -23,7 +23,7 @@ class Keeping:
         assert arrival is not None
         message.stage = Stage.KEEPING
         try:
-            run.engine.keep(arrival, message.lists)
+            run.engine.keep(arrival, message.records)
         except EngineError as trouble:
             self._drop(message, trouble)
             return

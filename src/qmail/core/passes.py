@@ -33,13 +33,12 @@ class Passes:
         birth = arrival.birth if arrival else 0
         age_s = max(0, int(self._run.clock.now()) - birth)
         dying = age_s > self._run.policy.lifetime_s
-        for channel, addresses in message.lists.items():
-            records = b"".join([b"T" + address + b"\0" for address in addresses])
+        for channel, records in message.records.items():
             message.jobs += 1
             self._lanes[channel].ready.append(Job(message, channel, records, age_s, dying))
         if message.stage is Stage.KEPT:
             message.arrival = None
-            message.lists = {}
+            message.records = {}
 
     def pump(self) -> None:
         """Start what is due, as far as slots are free; no longer than a moment at a time."""

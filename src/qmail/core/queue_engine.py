@@ -5,7 +5,7 @@ shared by several machines) can stand behind it. The one engine today is the que
 `enqueue` is core/queue_write.py, in another process; the rest is core/queue_read.py.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
@@ -38,7 +38,7 @@ class Arrival:
     qp: int
     birth: int
     sender: bytes
-    recipients: Sequence[bytes]
+    recipients: Collection[bytes]
     trace_id: bytes = b""
 
 
@@ -64,19 +64,25 @@ class QueueEngine(Protocol):
     """
 
     def scan(self) -> Iterator[Arrival]:
-        """Recover after a start: schedule what is preprocessed, yield what is not."""
+        """Recover after a start: schedule what is preprocessed, then yield what is not.
+
+        It need not be read to its end: what is left comes with `arrivals`.
+        """
         ...
 
     def arrivals(self, known: Container[int] = ()) -> Iterator[Arrival]:
-        """Yield every message but those `known` that is queued and not preprocessed."""
+        """Yield what is queued and not preprocessed but those `known`, the oldest first."""
         ...
 
     def arrival(self, message: int) -> Arrival | None:
         """Read one such message; None when it is not there (any more)."""
         ...
 
-    def keep(self, arrival: Arrival, lists: Mapping[Channel, Sequence[bytes]]) -> None:
-        """Write down who is to get the message, by channel (S4 to S5 but for the envelope)."""
+    def keep(self, arrival: Arrival, records: Mapping[Channel, bytes]) -> None:
+        """Write down who is to get the message, by channel (S4 to S5 but for the envelope).
+
+        `records` are `T` address NUL for each recipient.
+        """
         ...
 
     def start_over(self, message: int) -> None:
@@ -131,8 +137,11 @@ class QueueEngine(Protocol):
         """Put all of the above on disk. Raises: EngineError: nothing of it may be believed."""
         ...
 
-    def sweep(self) -> Iterator[int]:
-        """Yield the numbers of messages that were begun long ago and never accepted."""
+    def sweep(self) -> Iterator[int | None]:
+        """Yield the numbers of messages that were begun long ago and never accepted.
+
+        None: a good moment to do something else.
+        """
         ...
 
     def act(self, act: Act) -> None:

@@ -1,7 +1,7 @@
 """The queue on disk as qmail-send sees it: the one writer of info, local, remote and bounce."""
 
 import errno
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
 from qmail.core.clock import Clock
@@ -12,10 +12,11 @@ from qmail.core.queue_layout import (
     OSSIFIED_S,
     Layout,
     numbered,
-    numbered_split,
 )
+from qmail.core.queue_scan import files_of, whole_queue
 from qmail.core.queue_sweep import Action, Files, action_for
-from qmail.core.schedule import Schedule
+from qmail.core.recipients import PackedRecipients
+from qmail.core.schedule import Due, Schedule
 from qmail.core.seal import is_whole, qp_of, trace_id_of
 from qmail.core.spares import SPENT
 from qmail.mail import Channel
@@ -25,6 +26,8 @@ EVERY_FILE: Final = Files(mess=True, todo=True, info=True, local=True, remote=Tr
 MARKED_MAX: Final = 2
 """With marks in more files than this, one sync of everything is cheaper."""
 REPORTS_BYTES_MAX: Final = 64 * 1024 * 1024
+UNPACKED_MAX: Final = 100
+"""More recipients than these stay packed."""
 
 Value = TypeVar("Value")
 
@@ -47,51 +50,33 @@ class DiskQueue:
     # --- start and sweep ------------------------------------------------------------------------
 
     def scan(self) -> Iterator[Arrival]:
-        """Recover after a start: schedule what is preprocessed, yield what is not."""
-        for number, files in self._all_files().items():
-            action = action_for(files)
-            if action is Action.DELIVER:
-                self._schedule_found(number, files)
-            elif action is Action.REMOVE_LEFTOVERS:
-                self._remove_leftovers(number, files)
-            elif action is Action.QUARANTINE:
-                self.notes.append(f"alert: message {number} has recipients and no sender: left")
-            elif action is Action.PREPROCESS:
-                self._remove_leftovers(number, files, said=False)
-                found = self.arrival(number)
-                if found is not None:
-                    yield found
+        """Recover after a start: schedule what is preprocessed, then yield what is not."""
+        waiting: list[int] = []
+        found: dict[Channel, list[Due]] = {channel: [] for channel in Channel}
+        for folder in whole_queue(self._fs, self._layout):
+            for number, files in folder:
+                action = action_for(files)
+                if action is Action.DELIVER:
+                    self._note_due(number, files, found)
+                elif action is Action.REMOVE_LEFTOVERS:
+                    self._remove_leftovers(number, files)
+                elif action is Action.QUARANTINE:
+                    self.notes.append(f"alert: message {number} has recipients and no sender: left")
+                elif action is Action.PREPROCESS:
+                    self._remove_leftovers(number, files, said=False)
+                    waiting.append(number)
+        for channel, dues in found.items():
+            self._schedules[channel].fill(dues, self._clock.now())
+        yield from self._read_oldest_first(waiting)
 
-    def _all_files(self) -> dict[int, Files]:
-        split = self._layout.split
-        mess = numbered_split(self._fs, "mess", split)
-        todo = numbered(self._fs, "todo")
-        info = numbered_split(self._fs, "info", split)
-        local = numbered_split(self._fs, "local", split)
-        remote = numbered_split(self._fs, "remote", split)
-        bounce = numbered(self._fs, "bounce")
-        everything = mess.keys() | todo.keys() | info.keys() | local.keys() | remote.keys()
-        return {
-            number: Files(
-                number in mess,
-                number in todo,
-                number in info,
-                number in local,
-                number in remote,
-                number in bounce,
-            )
-            for number in everything | bounce.keys()
-        }
-
-    def _schedule_found(self, number: int, files: Files) -> None:
+    def _note_due(self, number: int, files: Files, found: Mapping[Channel, list[Due]]) -> None:
         for channel, present in ((Channel.LOCAL, files.local), (Channel.REMOTE, files.remote)):
             if present:
-                found = self._fs.info(self._layout.channel(channel.word, number))
-                due = found.mtime if found else self._clock.now()
-                self._schedules[channel].add(due, number)
+                info = self._fs.info(self._layout.channel(channel.word, number))
+                found[channel].append((info.mtime if info else 0.0, number))
         if not files.local and not files.remote:
             # Everybody is done; only the end is left. A ticket without recipients brings it.
-            self._schedules[Channel.LOCAL].add(self._clock.now(), number)
+            found[Channel.LOCAL].append((0.0, number))
 
     def _remove_leftovers(self, number: int, files: Files, *, said: bool = True) -> None:
         if said and (files.info or files.local or files.remote or files.bounce):
@@ -104,21 +89,41 @@ class DiskQueue:
         if files.info:
             self._unlink(self._layout.info(number))
 
-    def sweep(self) -> Iterator[int]:
-        """Yield the numbers of messages that were begun long ago and never accepted."""
+    def sweep(self) -> Iterator[int | None]:
+        """Yield the numbers of messages that were begun long ago and never accepted.
+
+        None: a good moment to do something else.
+        """
         oldest = self._clock.now() - OSSIFIED_S
-        for number, files in self._all_files().items():
-            if action_for(files) is Action.SWEEP_IF_OLD:
-                found = self._fs.info(self._layout.mess(number))
-                if found is not None and found.newest < oldest:
+        for folder in whole_queue(self._fs, self._layout):
+            for number, files in folder:
+                if action_for(files) is Action.SWEEP_IF_OLD and self._is_abandoned(number, oldest):
                     yield number
+            yield None
+
+    def _is_abandoned(self, number: int, oldest: float) -> bool:
+        found = self._fs.info(self._layout.mess(number))
+        if found is None or found.newest >= oldest:
+            return False
+        # The look at the folders may be of a while ago.
+        return action_for(files_of(self._fs, self._layout, number)) is Action.SWEEP_IF_OLD
 
     # --- what is not yet preprocessed -----------------------------------------------------------
 
     def arrivals(self, known: Container[int] = ()) -> Iterator[Arrival]:
-        """Yield every message but those `known` that is queued and not preprocessed, by number."""
-        for number in sorted(numbered(self._fs, "todo")):
-            found = None if number in known else self.arrival(number)
+        """Yield every message but those `known` that is queued and not preprocessed."""
+        waiting = [number for number in numbered(self._fs, "todo") if number not in known]
+        return self._read_oldest_first(waiting)
+
+    def _read_oldest_first(self, numbers: Iterable[int]) -> Iterator[Arrival]:
+        aged: list[Due] = []
+        for number in numbers:
+            info = self._fs.info(self._layout.todo(number))
+            if info is not None:
+                aged.append((info.mtime, number))
+        aged.sort(reverse=True)
+        while aged:
+            found = self.arrival(aged.pop()[1])
             if found is not None:
                 yield found
 
@@ -155,7 +160,7 @@ class DiskQueue:
             self.notes.append(trouble_text)
         return None
 
-    def keep(self, arrival: Arrival, lists: Mapping[Channel, Sequence[bytes]]) -> None:
+    def keep(self, arrival: Arrival, records: Mapping[Channel, bytes]) -> None:
         """Write info, local and remote for a message that is in todo."""
         number, layout = arrival.message, self._layout
         now = self._clock.now()
@@ -166,9 +171,8 @@ class DiskQueue:
             for channel in Channel:
                 path = layout.channel(channel.word, number)
                 self._unlink(path)
-                if channel in lists:
-                    records = b"".join([b"T" + address + b"\0" for address in lists[channel]])
-                    self._create(path, records, now)
+                if channel in records:
+                    self._create(path, records[channel], now)
             self._unlink(layout.bounce(number))
             self._unlink(layout.info(number))
             self._create(layout.info(number), b"F" + arrival.sender + b"\0", arrival.birth)
@@ -355,11 +359,16 @@ def _parse_todo(number: int, size: int, birth: int, records: bytes) -> Arrival:
     """Parse todo/N. Raises: ValueError: not a complete envelope (spec/queue.md 2)."""
     if not records.endswith(b"\0"):
         raise ValueError("cut")
-    uid, qp, sender, *recipients = records[:-1].split(b"\0")
-    wrong = uid[:1] != b"u" or qp[:1] != b"p" or sender[:1] != b"F"
-    if wrong or any(recipient[:1] != b"T" for recipient in recipients):
+    uid, qp, sender, rest = records.split(b"\0", 3)
+    if uid[:1] != b"u" or qp[:1] != b"p" or sender[:1] != b"F":
         raise ValueError("unknown record")
-    addresses = tuple(recipient[1:] for recipient in recipients)
+    start = len(records) - len(rest)
+    # Each record but the first follows a NUL.
+    if rest and (rest[:1] != b"T" or rest.count(b"\0") != rest.count(b"\0T") + 1):
+        raise ValueError("unknown record")
+    recipients: Collection[bytes] = PackedRecipients(records, start)
+    if len(recipients) <= UNPACKED_MAX:
+        recipients = tuple(recipients)
     return Arrival(
-        number, size, int(uid[1:]), qp_of(qp), birth, sender[1:], addresses, trace_id_of(qp)
+        number, size, int(uid[1:]), qp_of(qp), birth, sender[1:], recipients, trace_id_of(qp)
     )

@@ -1,0 +1,36 @@
+"""A new message taken apart, a slice at a time: each recipient to its channel."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from qmail.core.dispatch_values import Message
+from qmail.core.routing import Routes, route
+from qmail.mail import Channel
+
+SLICE: Final = 2000
+"""Recipients that are looked at in one go: some milliseconds."""
+
+
+class Sorting:
+    """The recipients of one message on their way to the channels."""
+
+    def __init__(self, message: Message) -> None:
+        assert message.arrival is not None
+        self.message = message
+        self._rest: Iterator[bytes] = iter(message.arrival.recipients)
+        self._records: dict[Channel, bytearray] = {}
+
+    def go_on(self, routes: Routes) -> bool:
+        """Sort one slice. Returns: whether that was the last one; then the message has them."""
+        recipients = list(islice(self._rest, SLICE))
+        for recipient in recipients:
+            channel, address = route(recipient, routes)
+            records = self._records.get(channel)
+            if records is None:
+                records = self._records[channel] = bytearray()
+            records += b"T%b\0" % address
+        if len(recipients) == SLICE:
+            return False
+        self.message.records = {channel: bytes(each) for channel, each in self._records.items()}
+        return True
