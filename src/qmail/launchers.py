@@ -26,6 +26,7 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "qmail-verify": "qmail.programs.verify",
     "qmail-rspawn": "qmail.programs.rspawn",
     "qmail-remote": "qmail.programs.remote",
+    "qmail-log": "qmail.programs.log",
     "qmail-getpw": "qmail.programs.getpw",
     "qmail-inject": "qmail.programs.inject",
     "sendmail": "qmail.programs.sendmail",

@@ -107,8 +107,7 @@ def test_a_failure_comes_back_as_a_bounce(running: Suite) -> None:
     for body in ("short\n", text):
         running.send(f"nosuch@{HOST}", sender=POSTMASTER, text=body)
         running.wait_for(": failure: ")
-        running.wait_for("bounce msg ")
-        running.wait_for("success: did_1+0+0/")
+        running.wait_for_each("bounce msg ", "success: did_1+0+0/")
     short, long = sorted((m for m in running.mailbox if m not in before), key=len)
     for message in (short, long):
         assert b"\nHi. This is the qmail-send program at me.ex.\n" in message

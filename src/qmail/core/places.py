@@ -52,6 +52,8 @@ HOME_PLACES: Final = (
     _folder("control", ROOT, 0o755),
     _folder("users", ROOT, 0o755),
     _folder("run", ROOT, 0o755),
+    # With the set-gid bit: what qmaill, who is in another group, writes there group qmail may read.
+    _folder("log", "qmaill", 0o2750),
     _folder("alias", "alias", 0o2755),
     _folder("alias/Maildir", "alias", 0o700, "nofiles"),
     _folder("alias/Maildir/tmp", "alias", 0o700, "nofiles"),

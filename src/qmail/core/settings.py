@@ -21,6 +21,7 @@ from qmail.core.controls import (
 )
 from qmail.core.host_limits import HostLimit, parse_host_limits
 from qmail.core.local_controls import LocalControls
+from qmail.core.log_settings import LogSettings, parse_log
 from qmail.mail import ADDRESS_BYTES_MAX
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -323,6 +324,18 @@ class InjectControls:
     idhost: bytes = control(parse_host, ME_OR_NAME, doc="Right side of Message-ID.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogControls:
+    """What qmail-log and qmail-start read."""
+
+    log: LogSettings = control(
+        parse_log,
+        LogSettings(),
+        kind="list",
+        doc="The log's form and place: format, time, to, trace, trace-days, trace-mb.",
+    )
+
+
 PROGRAM_CONTROLS: Final[dict[str, type]] = {
     "qmail-start": StartControls,
     "qmail-smtpd": SmtpdControls,
@@ -331,6 +344,7 @@ PROGRAM_CONTROLS: Final[dict[str, type]] = {
     "qmail-lspawn": LocalControls,
     "qmail-rspawn": RemoteControls,
     "qmail-inject": InjectControls,
+    "qmail-log": LogControls,
 }
 """Which program reads which dataclass, the main one of several: `qmail check` and qmail-showctl
 walk this."""

@@ -19,10 +19,11 @@ from typing import Final
 
 from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.places import DOORS
-from qmail.core.settings import Listener, StartControls
+from qmail.core.settings import Listener, LogControls, StartControls
 from qmail.edge.accounts import Account, Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.edge.doorway import door_path
-from qmail.edge.log import Log, complain
+from qmail.edge.log import RECORDS, Log, complain
+from qmail.edge.log_pipe import LogPipe
 from qmail.edge.station import Station, listen_door
 from qmail.edge.supervise import (
     Child,
@@ -44,9 +45,13 @@ RESIDENTS: Final = {
     "qmail-verify": ("qmailp", False, ("verify",)),
     "qmail-smtpd": ("qmaild", False, ()),
 }
+DESCRIPTOR_VARIABLES: Final = {"qmail-smtpd": "QMAIL_LISTENERS", "qmail-log": "QMAIL_LOG_PIPE"}
+LOGGER: Final = "qmail-log"
+"""Started before the others where control/log asks for it, and ends when all of them have."""
 STOP_WAVES: Final = (("qmail-smtpd",), ("qmail-send",), tuple(RESIDENTS))
 """Nothing new comes in; what is being delivered ends; the rest has nothing left to do."""
 WAVE_S_MAX: Final = 40.0
+LOG_S_MAX: Final = 15.0
 FIRST_START_S: Final = 5.0
 BACKLOG: Final = 1024
 
@@ -72,6 +77,7 @@ class Starter:
         self._stopping = False
         self._failed = False
         self._log_fd = 1
+        self._log_pipe: LogPipe | None = None
         self._log = Log(1)
         self._bin = BIN
         self._environ = dict(os.environ, QMAIL_HOME=home)
@@ -110,9 +116,12 @@ class Starter:
         listeners = controls.listeners
         if not self._delivery:
             self._delivery = _default_delivery(controls)
+        log = load(LogControls, control_reader(self._home)).log
         doors = {name: self._bind_door(name) for name in DOORS}
         ports = [self._bind_port(listener) for listener in listeners]
         self._start_logger()
+        if log.needs_logger:
+            self._prepare_log()
         for name, (account, keeps_root, own_doors) in RESIDENTS.items():
             descriptors = tuple(doors[door] for door in own_doors) or tuple(ports)
             if name == "qmail-smtpd" and not ports:
@@ -146,7 +155,7 @@ class Starter:
             keeps_root=keeps_root,
             descriptors=descriptors,
             environ=self._environ,
-            descriptor_variable="QMAIL_LISTENERS" if name == "qmail-smtpd" else "QMAIL_DOOR",
+            descriptor_variable=DESCRIPTOR_VARIABLES.get(name, "QMAIL_DOOR"),
         )
 
     def _bind_door(self, name: str) -> int:
@@ -197,6 +206,16 @@ class Starter:
         self._log_fd = writer
         self._log = Log(writer)
 
+    def _prepare_log(self) -> None:
+        """Put qmail-log between the programs and what was to get the log; it goes first."""
+        pipe = self._log_pipe = LogPipe(self._log_fd)
+        program = self._program(LOGGER, self._accounts["qmaill"], False, (pipe.reader,))
+        self._children[LOGGER] = Child(program)
+        self._start(self._children[LOGGER])
+        self._log_fd = pipe.writer
+        self._log = Log(pipe.writer)
+        self._environ = {**self._environ, RECORDS: "records"}
+
     # --- running --------------------------------------------------------------------------------
 
     def run(self) -> int:
@@ -211,11 +230,31 @@ class Starter:
         for wave in STOP_WAVES:
             self._stop([self._children[name] for name in wave if name in self._children])
         self._say("stopped")
+        self._end_log()
         return Exit.TEMPORARY if self._failed else Exit.OK
 
+    def _end_log(self) -> None:
+        """Let qmail-log come to the end of the log, and wait for it."""
+        self._log.end()
+        child = self._children.get(LOGGER)
+        if child is None or self._log_pipe is None:
+            return
+        if not child.pid:
+            # It died and rests before its next start; what it has not read is in the pipe.
+            self._start(child)
+        os.close(self._log_pipe.writer)
+        give_up = time.monotonic() + LOG_S_MAX
+        while child.pid and time.monotonic() < give_up:
+            self._station.turn(1.0)
+        if child.pid:
+            os.kill(child.pid, signal.SIGKILL)
+
     def _start(self, child: Child) -> None:
+        log_fd = self._log_fd
+        if self._log_pipe is not None and child.program.name == LOGGER:
+            log_fd = self._log_pipe.outer
         try:
-            start(child, self._log_fd)
+            start(child, log_fd)
         except OSError as trouble:
             ended(child, time.monotonic())
             self._say(f"warning: unable to start {child.program.name}: {trouble.strerror}")
@@ -241,6 +280,9 @@ class Starter:
         name = child.program.name
         if first and os.WIFEXITED(status):
             # It said why: a control file, a missing folder. Trying again would change nothing.
+            if name == LOGGER and self._log_pipe is not None:
+                # Nobody will read the pipe.
+                self._log = Log(self._log_pipe.outer)
             self._say(f"fatal: {name} does not start ({describe_end(status)}); stopping")
             self._failed = self._stopping = True
             return

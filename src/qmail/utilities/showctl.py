@@ -21,6 +21,7 @@ from qmail.core.controls import (
 from qmail.core.freshness import Freshness, freshness
 from qmail.core.fs import RealFs
 from qmail.core.local_controls import LocalControls
+from qmail.core.log_settings import LogSettings
 from qmail.core.places import read_split
 from qmail.core.queue_layout import find_layout
 from qmail.core.relay import MORE_HOSTS
@@ -172,6 +173,8 @@ def shown(value: Any) -> Iterator[str]:
     elif isinstance(value, Listener):
         host = f"[{value.host}]" if value.is_ipv6 else value.host
         yield f"{value.service} {host}:{value.port}"
+    elif isinstance(value, LogSettings):
+        yield from value.lines
     elif isinstance(value, bytes):
         yield "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in value)
     elif value is not None:
