@@ -192,7 +192,7 @@ def test_hup_has_the_control_files_read_again_and_a_bad_one_is_told_of(running: 
 
 
 def test_programs_1_the_log_goes_to_the_logger_of_the_command_line(suite: Suite) -> None:
-    log = suite.home / "log"
+    log = suite.home / "log.txt"
     with as_owner():
         log.write_bytes(b"")
     suite.start("./Maildir/", "sh", "-c", f"exec cat >>{log}; exit 0", "logger")
