@@ -9,6 +9,7 @@ from qmail.core.bounce import BounceControls
 from qmail.core.dispatch import Dispatcher
 from qmail.core.dispatch_values import Bounce, Policy
 from qmail.core.host_limits import NO_LIMITS, HostLimits
+from qmail.core.operator_engine import About, OperatorEngine, Waiting
 from qmail.core.queue_engine import Act, Arrival, Claim, DamagedError, EngineError, Ticket
 from qmail.core.routing import Routes
 from qmail.mail import Channel, Envelope
@@ -47,6 +48,22 @@ class FakeEngine:
         if call in self.broken:
             raise EngineError(f"{call} failed")
         self.log.append(" ".join([call, *map(str, about)]))
+
+    @property
+    def operators(self) -> OperatorEngine:
+        return self
+
+    def waiting(self) -> list[Waiting]:
+        now = self.clock.now()
+        return sorted(Waiting(*ticket, due - now) for due, ticket in self.schedule)
+
+    def records(self, message: int, channel: Channel) -> bytes:
+        kept = self.kept.get(message)
+        return bytes(kept.records.get(channel, b"")) if kept else b""
+
+    def about(self, message: int) -> About | None:
+        kept = self.kept.get(message)
+        return About(kept.sender, int(self.clock.now()) - kept.birth, 239) if kept else None
 
     def scan(self) -> Iterator[Arrival]:
         yield from list(self.todo.values())

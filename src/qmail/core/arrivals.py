@@ -144,6 +144,7 @@ class Arrivals:
         message = Message(number, arrival.sender, arrival, Stage.NEW)
         tail = message.tail = run.journal.tail(arrival.trace_id)
         run.messages[number] = message
+        run.gauges.arrived()
         run.journal.add(b"new msg %d%b" % (number, tail))
         sender = arrival.sender.translate(SAFE)
         run.journal.add(

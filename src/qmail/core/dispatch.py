@@ -20,6 +20,7 @@ Here is the front; the parts are
     core/lanes.py      slots, and whose turn it is; core/destinations.py: the domains' own limits
     core/outcomes.py   reports
     core/ending.py     the end: bounce, last files
+    core/operator.py   what an operator asks
     core/send_run.py   what they share
 """
 
@@ -30,6 +31,7 @@ from qmail.core.clock import Clock
 from qmail.core.dispatch_values import Policy
 from qmail.core.keeping import Keeping
 from qmail.core.lanes import Lanes
+from qmail.core.operator import Operator
 from qmail.core.outcomes import Outcomes
 from qmail.core.passes import Passes
 from qmail.core.queue_engine import QueueEngine
@@ -55,6 +57,7 @@ class Dispatcher:
         self._passes = Passes(self._run, self._lanes, keeping)
         self._outcomes = Outcomes(self._run, self._lanes, self._passes, keeping)
         self._arrivals = Arrivals(self._run, self._passes, keeping)
+        self.operator = Operator(self._run, self._lanes)
 
     # --- start, end, signals --------------------------------------------------------------------
 

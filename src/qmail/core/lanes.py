@@ -5,6 +5,7 @@ jobs, and domains that somebody waits for outside the slots (core/destinations.p
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -79,6 +80,19 @@ class Lanes:
             % (local.used, local.limit, remote.used, remote.limit, tail)
         )
 
+    # --- for operators --------------------------------------------------------------------------
+
+    def flying(self) -> Iterator[tuple[int, Channel, int]]:
+        """Yield message, channel and place of every delivery that runs."""
+        for channel, lane in self._lanes.items():
+            for running in lane.running.values():
+                yield running.job.message.number, channel, running.offset
+
+    def put_by(self) -> Iterator[int]:
+        """Yield the messages that wait for a domain and are not open."""
+        for destination in self._destinations.values():
+            yield from destination.room
+
     def reread(self) -> None:
         """Go by the limits that the policy has now."""
         policy = self._run.policy
@@ -137,6 +151,7 @@ class Lanes:
         job.outstanding += 1
         lane.used += 1
         lane.running[delivery] = running
+        self._run.gauges.started(delivery)
         if destination is not None:
             destination.started(self._now())
         self._run.journal.add(
@@ -246,6 +261,7 @@ class Lanes:
         lane = self._lanes[channel]
         running = lane.running.pop(delivery, None)
         if running is not None:
+            self._run.gauges.ended(delivery, channel, running.address, result)
             lane.used -= 1
             running.job.outstanding -= 1
             if running.destination is not None:

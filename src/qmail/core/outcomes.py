@@ -50,6 +50,7 @@ class Outcomes:
             journal.warn("internal error: delivery report out of range")
             return
         job, offset, address, _ = running
+        self._remember(job, offset, result)
         head = b"delivery %d: " % report.delivery
         tail = delivery_tail(job, address)
         if result is None:
@@ -69,6 +70,13 @@ class Outcomes:
             self._blame(job, offset, address, text)
         self._lanes.log_status()
         self._passes.end_if_done(job)
+
+    def _remember(self, job: Job, offset: int, result: Result | None) -> None:
+        reasons, number = self._run.reasons, job.message.number
+        if result is not None and result.letter is Letter.DEFERRED and not job.dying:
+            reasons.note(number, job.channel, offset, result.text)
+        else:
+            reasons.drop(number, job.channel, offset)
 
     def _settle(self, job: Job, offset: int) -> None:
         is_last = job.position >= len(job.records) and not (job.outstanding or job.left)

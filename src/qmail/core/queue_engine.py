@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
+from qmail.core.operator_engine import OperatorEngine
 from qmail.mail import Channel
 
 
@@ -62,6 +63,11 @@ class QueueEngine(Protocol):
 
     All raise EngineError where the engine can't now.
     """
+
+    @property
+    def operators(self) -> OperatorEngine:
+        """What operators need."""
+        ...
 
     def scan(self) -> Iterator[Arrival]:
         """Recover after a start: schedule what is preprocessed, then yield what is not.

@@ -15,6 +15,7 @@ from qmail.core.queue_layout import (
 )
 from qmail.core.queue_scan import files_of, whole_queue
 from qmail.core.queue_sweep import Action, Files, action_for
+from qmail.core.queue_view import DiskOperators
 from qmail.core.recipients import PackedRecipients
 from qmail.core.schedule import Due, Schedule
 from qmail.core.seal import is_whole, qp_of, trace_id_of
@@ -40,6 +41,7 @@ class DiskQueue:
         self._clock = clock
         self._layout = layout
         self._schedules = {Channel.LOCAL: Schedule(), Channel.REMOTE: Schedule()}
+        self.operators = DiskOperators(fs, clock, layout, self._schedules)
         self.notes: list[str] = []
         self._damaged: set[int] = set()
         self._half_kept: set[int] = set()

@@ -3,7 +3,9 @@
 from qmail.core.clock import Clock
 from qmail.core.dispatch_values import Policy
 from qmail.core.ending import Ending
+from qmail.core.gauges import Gauges
 from qmail.core.queue_engine import QueueEngine
+from qmail.core.reasons import Reasons
 from qmail.core.turn import Turn
 
 
@@ -20,3 +22,5 @@ class Run:
         self.journal = self.ending.journal
         self.messages = self.ending.messages
         self.is_exiting = False
+        self.reasons = Reasons()
+        self.gauges = Gauges(clock)

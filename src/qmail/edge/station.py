@@ -134,6 +134,11 @@ class Door:
         self.peer_pid, self.peer_uid = peer_of(sock)
         station.watch(self.fd, self._readable, self.flush)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much the other side has not taken yet."""
+        return sum(map(len, self._out))
+
     def send(self, frame: bytes) -> None:
         """Add a frame to what the next `flush` writes."""
         self._out.append(frame)

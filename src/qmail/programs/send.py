@@ -33,6 +33,7 @@ from qmail.edge.log import Log, complain, wants_records
 from qmail.edge.station import Door, Listener, Station, inherited_door
 from qmail.mail import Channel
 from qmail.programs.send_bounces import BounceDesk
+from qmail.programs.send_control import ControlDesk
 from qmail.protocol.doors import NOTICE_ENVELOPE_MAX, REPORT_FRAME_MAX, Notice, Report
 from qmail.protocol.exits import Exit
 from qmail.protocol.netstring import FrameError, pack
@@ -95,6 +96,8 @@ class SendService:
             self._station, home, accounts["qmailq"].uid, self._dispatcher.ending.bounced
         )
         self._inherited = inherited_door(home, "send")
+        self._control_door = inherited_door(home, "control")
+        self._send_uid = accounts["qmails"].uid
         self._station.on_signal(signal.SIGTERM, self._dispatcher.exit_soon)
         self._station.on_signal(signal.SIGALRM, lambda: self._engine.act(Act.RETRY_NOW))
         self._station.on_signal(signal.SIGHUP, self._on_hup)
@@ -196,11 +199,15 @@ class SendService:
         self._open_trigger()
         self._finish_turn()
         Listener(self._station, self._inherited, self._on_call)
+        control = ControlDesk(
+            self._station, self._control_door, self._dispatcher.operator, self._send_uid
+        )
         while not (self._dispatcher.exiting and self._is_idle):
             self._call()
             self._dispatcher.pump()
             self._finish_turn()
-            self._station.turn(self._wait_s())
+            self._station.turn(0 if control.is_busy else self._wait_s())
+            control.go_on()
             self._dispatcher.run_timers()
             self._dispatcher.settle_turn()
         self._finish_turn()

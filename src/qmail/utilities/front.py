@@ -3,6 +3,7 @@
 qmail init [--home DIR] [--host NAME] [--listen 'smtp HOST:PORT']
 qmail check [--home DIR]
 qmail explain ADDRESS [--from SENDER]
+qmail queue list|show|count [NUMBER ...] [FILTER ...]
 """
 
 import argparse
@@ -16,6 +17,7 @@ from qmail.protocol.exits import Exit
 SUB_COMMANDS: Final = {
     "init": "make a home: accounts, folders, control files; repair one that is there",
     "check": "say what is wrong with a home, and what to do about it; change nothing",
+    "queue": "look at the queue while it works",
     "explain": "say where mail for an address would go, step by step; deliver nothing",
 }
 """Name and purpose of each sub-command; `qmail.utilities.NAME` has its `main(argv) -> int`."""

@@ -1,0 +1,149 @@
+"""What an operator asks of qmail-send, answered in slices by generators.
+
+Each of them yields None for every message it has looked at, so that the program can stop there and
+see to deliveries. Nothing is kept of the queue but the numbers of its messages.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from qmail.core.lanes import Lanes
+from qmail.core.operator_engine import Waiting
+from qmail.core.send_run import Run
+from qmail.core.sight import TRYING, Flying, Seen, Sight
+from qmail.mail import Channel
+from qmail.protocol.control_door import Answer, Question, RecipientRow, Row, age_word
+from qmail.protocol.queue_filter import Filter, code_of
+
+KEYS_MAX: Final = 100000
+OTHERS: Final = b"(others)"
+UNKNOWN: Final = b"unknown until tried"
+Answers = Iterator[Answer | None]
+
+
+class Operator:
+    """Answers questions about the messages of one run."""
+
+    def __init__(self, run: Run, lanes: Lanes) -> None:
+        self._run = run
+        self._lanes = lanes
+
+    # --- which messages -------------------------------------------------------------------------
+
+    def sights(self, chosen: Filter) -> Iterator[Sight]:
+        """Yield every message, or those that the filter numbers, in the order of their numbers."""
+        flying: Flying = set(self._lanes.flying())
+        if chosen.numbers:
+            waiting = self._only(set(chosen.numbers))
+            numbers = sorted(set(chosen.numbers))
+        else:
+            waiting = self._run.engine.operators.waiting()
+            numbers = sorted(self._at_work())
+        yield from self._merged(waiting, numbers, flying)
+
+    def _only(self, numbers: set[int]) -> list[Waiting]:
+        waiting = self._run.engine.operators.waiting()
+        return [entry for entry in waiting if entry.message in numbers]
+
+    def _at_work(self) -> set[int]:
+        return {*self._run.messages, *self._lanes.put_by()}
+
+    def _merged(self, waiting: list[Waiting], others: list[int], flying: Flying) -> Iterator[Sight]:
+        at = 0
+        for number in [*others, None]:
+            while at < len(waiting) and (number is None or waiting[at].message <= number):
+                found = waiting[at].message
+                dues: dict[Channel, float] = {}
+                while at < len(waiting) and waiting[at].message == found:
+                    dues[waiting[at].channel] = waiting[at].due_s
+                    at += 1
+                if found != number:
+                    yield Sight(self._run, found, dues, flying)
+            if number is not None:
+                yield Sight(self._run, number, {}, flying)
+
+    # --- questions ------------------------------------------------------------------------------
+
+    def answer(self, question: Question) -> Answers:
+        """Answer a question that changes nothing."""
+        if question.verb == "count":
+            return self._count(question)
+        return self._list(question, is_full=question.verb == "show")
+
+    def _list(self, question: Question, *, is_full: bool) -> Answers:
+        tag, rows, recipients = question.tag, 0, 0
+        for sight in self.sights(question.filter):
+            meant = sight.meant(question.filter)
+            row = row_of(sight, meant) if meant else None
+            if row is None:
+                yield None
+                continue
+            rows += 1
+            recipients += len(meant)
+            yield row.answer(tag)
+            if is_full:
+                for seen in meant:
+                    yield recipient_row(sight.number, seen).answer(tag)
+            if rows == question.limit:
+                break
+        yield Answer(tag, "done", (b"%d" % rows, b"%d" % recipients))
+
+    def _count(self, question: Question) -> Answers:
+        tag, word = question.tag, question.text.decode()
+        messages: Counter[bytes] = Counter()
+        recipients: Counter[bytes] = Counter()
+        count = total = 0
+        for sight in self.sights(question.filter):
+            meant = sight.meant(question.filter)
+            keys = Counter(_keys(word, sight, meant)) if meant else Counter[bytes]()
+            for key, times in keys.items():
+                kept = key if key in messages or len(messages) < KEYS_MAX else OTHERS
+                messages[kept] += 1
+                recipients[kept] += times
+            count += bool(keys)
+            total += keys.total()
+            yield None
+        for place, (key, times) in enumerate(messages.most_common()):
+            if question.limit and place >= question.limit:
+                break
+            yield Answer(tag, "tally", (key, b"%d" % times, b"%d" % recipients[key]))
+        yield Answer(tag, "done", (b"%d" % count, b"%d" % total))
+
+
+def _keys(word: str, sight: Sight, meant: list[Seen]) -> list[bytes]:
+    """Return what each of these recipients is counted under."""
+    if word == "domain":
+        return [seen.address[seen.address.rfind(b"@") + 1 :].lower() for seen in meant]
+    if word == "reason":
+        return [code_of(seen.reason) or seen.reason or UNKNOWN for seen in meant]
+    about = sight.about
+    if about is None:
+        return []
+    key = about.sender or b"<>" if word == "sender" else age_word(about.age_s).encode()
+    return [key] * len(meant)
+
+
+def row_of(sight: Sight, meant: list[Seen]) -> Row | None:
+    """Return a message as a list shows it; None: it is gone."""
+    about = sight.about
+    if about is None:
+        return None
+    states = {seen.state for seen in meant}
+    state = TRYING if TRYING in states else meant[0].state
+    return Row(
+        number=sight.number,
+        state=state,
+        age_s=about.age_s,
+        size=about.size,
+        due_s=int(min(sight.dues.values())) if sight.dues else None,
+        recipients=len(meant),
+        sender=about.sender,
+        recipient=meant[0].address,
+        reason=meant[0].reason,
+    )
+
+
+def recipient_row(number: int, seen: Seen) -> RecipientRow:
+    """Return one recipient as `show` shows it."""
+    return RecipientRow(number, seen.channel.word, seen.state, seen.address, seen.reason)

@@ -1,0 +1,116 @@
+"""One message as an operator's question meets it: what the question does not need is not read."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from qmail.core.dispatch_values import Message, Stage
+from qmail.core.operator_engine import About
+from qmail.core.routing import route
+from qmail.core.send_run import Run
+from qmail.mail import Channel
+from qmail.protocol.queue_filter import Filter
+
+NEW = "new"
+WAITING = "waiting"
+TRYING = "trying"
+
+Flying = set[tuple[int, Channel, int]]
+"""Deliveries under way: message, channel, where the recipient's record is."""
+
+
+class Seen(NamedTuple):
+    """One recipient who is left."""
+
+    channel: Channel
+    offset: int
+    address: bytes
+    state: str
+    reason: bytes
+
+
+class Sight:
+    """Looks at one message. `dues` says in how many seconds it is due, by channel."""
+
+    __slots__ = ("_about", "_flying", "_message", "_run", "dues", "number")
+
+    def __init__(self, run: Run, number: int, dues: dict[Channel, float], flying: Flying) -> None:
+        self._run = run
+        self._message: Message | None = run.messages.get(number)
+        self._about: About | None = None
+        self._flying = flying
+        self.number = number
+        self.dues = dues
+
+    @property
+    def is_new(self) -> bool:
+        """True while nothing but its entry in todo is kept of it."""
+        return self._message is not None and self._message.stage in (Stage.NEW, Stage.KEEPING)
+
+    @property
+    def about(self) -> About | None:
+        """Sender, age and size; None: it is gone."""
+        if self._about is None:
+            arrival = self._message.arrival if self._message else None
+            if self.is_new and arrival is not None:
+                age_s = max(0, int(self._run.clock.now()) - arrival.birth)
+                self._about = About(arrival.sender, age_s, arrival.size)
+            else:
+                self._about = self._run.engine.operators.about(self.number)
+        return self._about
+
+    def meant(self, chosen: Filter) -> list[Seen]:
+        """Return the recipients that a filter means; none where it does not mean the message."""
+        if self._message is not None and self._message.stage is Stage.ENDING:
+            return []
+        found = [
+            seen
+            for seen in self._left(chosen)
+            if chosen.takes_reason(seen.reason) and (not chosen.held or seen.state == "held")
+        ]
+        return found if found and self._is_meant(chosen) else []
+
+    def _is_meant(self, chosen: Filter) -> bool:
+        needs_size = chosen.size_min is not None or chosen.size_max is not None
+        needs_age = chosen.older_s is not None or chosen.younger_s is not None
+        if not (needs_size or needs_age) and chosen.sender is None:
+            return True
+        about = self.about
+        return (
+            about is not None
+            and chosen.takes_sender(about.sender)
+            and chosen.takes_age(about.age_s)
+            and chosen.takes_size(about.size)
+        )
+
+    def _left(self, chosen: Filter) -> Iterator[Seen]:
+        reasons = self._run.reasons
+        for channel, offset, address in self._places():
+            if chosen.takes_recipient(channel, address):
+                reason = reasons.of(self.number, channel, offset)
+                yield Seen(channel, offset, address, self._state(channel, offset), reason)
+
+    def _state(self, channel: Channel, offset: int) -> str:
+        if (self.number, channel, offset) in self._flying:
+            return TRYING
+        return NEW if self.is_new else WAITING
+
+    def _places(self) -> Iterator[tuple[Channel, int, bytes]]:
+        if self.is_new:
+            yield from self._new_places()
+            return
+        for channel in self.dues or Channel:
+            records = self._run.engine.operators.records(self.number, channel)
+            start = 0
+            while start < len(records):
+                end = records.index(b"\0", start)
+                if records[start] == ord("T"):
+                    yield channel, start, records[start + 1 : end]
+                start = end + 1
+
+    def _new_places(self) -> Iterator[tuple[Channel, int, bytes]]:
+        arrival = self._message.arrival if self._message else None
+        ends = dict.fromkeys(Channel, 0)
+        for recipient in arrival.recipients if arrival else ():
+            channel, address = route(recipient, self._run.routes)
+            yield channel, ends[channel], address
+            ends[channel] += len(address) + 2
