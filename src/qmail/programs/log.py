@@ -10,7 +10,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from sqlite3 import Error as TraceError
+from typing import TYPE_CHECKING, Final
 
 from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.log_settings import Destination, LogFormat, LogSettings, Target
@@ -30,6 +31,9 @@ from qmail.protocol.exits import Exit
 from qmail.protocol.log_page import LineCutter, Page
 from qmail.protocol.log_record import json_line
 from qmail.protocol.tai64n import iso
+
+if TYPE_CHECKING:
+    from qmail.edge.trace_writer import TraceWriter
 
 NAME: Final = "qmail-log"
 USAGE: Final = "usage: qmail-log (no arguments; control/log says what it writes)"
@@ -128,8 +132,10 @@ class Logger:
         self._streams: list[Stream] = []
         self._mailers: list[Mailer] = []
         self._folders: list[LogFolder] = []
+        self._sources: list[str] = []
         for destination in settings.destinations:
             self._open(home, destination)
+        self._trace = self._open_trace(home) if settings.is_traced else None
         self._station = Station()
         self._is_reading = True
         self._is_done = False
@@ -156,7 +162,16 @@ class Logger:
     def _open_folder(self, path: str, form: LogFormat, destination: Destination) -> None:
         folder = LogFolder(path, time.time_ns, size_max=destination.size, keep_max=destination.keep)
         self._folders.append(folder)
+        if form is LogFormat.JSON or self._settings.format is LogFormat.CLASSIC:
+            # One of them tells all that the index holds.
+            self._sources = self._sources or [path]
         self._streams.append(Stream(path, form, folder.write))
+
+    def _open_trace(self, home: str) -> "TraceWriter":
+        from qmail.edge.trace_writer import TracePlan, TraceWriter  # noqa: PLC0415 - if wanted
+
+        days, mb = self._settings.trace_days, self._settings.trace_mb
+        return TraceWriter(TracePlan(f"{home}/log", days, mb, self._sources))
 
     # --- events ---------------------------------------------------------------------------------
 
@@ -173,6 +188,8 @@ class Logger:
             stream.take(page)
         for mailer in self._mailers:
             mailer.take(page)
+        if self._trace is not None:
+            self._trace.take(page)
 
     def _on_term(self) -> None:
         self._end_at = time.monotonic() + END_S_MAX
@@ -198,6 +215,8 @@ class Logger:
             self._push()
         self._take(self._cutter.end())
         self._push()
+        if self._trace is not None:
+            self._trace.end()
         for folder in self._folders:
             try:
                 folder.close()
@@ -241,6 +260,8 @@ def main(argv: Sequence[str]) -> int:
         return Logger(home, settings, source).run()
     except (ControlError, FolderInUseError) as trouble:
         complain(NAME, f"fatal: {trouble}")
+    except TraceError as trouble:
+        complain(NAME, f"fatal: {home}/log/trace.db: {trouble}: is there a folder log of qmaill?")
     except OSError as trouble:
         complain(NAME, f"fatal: {trouble.filename or 'log'}: {trouble.strerror}")
     return Exit.TEMPORARY

@@ -4,6 +4,7 @@ qmail init [--home DIR] [--host NAME] [--listen 'smtp HOST:PORT']
 qmail check [--home DIR]
 qmail explain ADDRESS [--from SENDER]
 qmail queue list|show|count [NUMBER ...] [FILTER ...]
+qmail trace WHAT [--last N] [--since TIME] [--json]
 """
 
 import argparse
@@ -18,6 +19,7 @@ SUB_COMMANDS: Final = {
     "init": "make a home: accounts, folders, control files; repair one that is there",
     "check": "say what is wrong with a home, and what to do about it; change nothing",
     "queue": "look at the queue while it works",
+    "trace": "show all that happened to a message",
     "explain": "say where mail for an address would go, step by step; deliver nothing",
 }
 """Name and purpose of each sub-command; `qmail.utilities.NAME` has its `main(argv) -> int`."""
