@@ -6,10 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.fakes.queue_world import LAYOUT, START, FailingFs, FakeClock, files_of, make_queue
 
-from qmail.core.queue_write import DraftState, QueueError, QueueWriter, write_all
-from qmail.mail import Envelope
+from qmail.core.queue_write import (
+    DraftState,
+    QueueError,
+    QueueWriter,
+    check_envelope,
+    write_all,
+)
+from qmail.mail import BadEnvelopeError, Envelope
 from qmail.protocol.exits import QueueExit
 
 ENVELOPE = Envelope(b"joe@a.ex", (b"ann@b.ex", b"bob@c.ex")).pack()
@@ -333,3 +341,25 @@ def test_write_all_says_what_failed(writer: QueueWriter, fs: FailingFs, tmp_path
 
 def test_the_birth_is_the_time_at_which_the_message_began(writer: QueueWriter) -> None:
     assert writer.begin(5, 77, b"by uid 5").birth == int(START)
+
+
+@given(
+    count=st.integers(1, 900),
+    broken=st.sampled_from([b"", b"X", b"\0", b"T\0\0", b"T" + b"a" * 1003]),
+    at=st.integers(0, 1 << 20),
+)
+def test_a_long_envelope_is_checked_like_a_short_one(count: int, broken: bytes, at: int) -> None:
+    packed = Envelope(b"joe@a.ex", tuple(b"u%d@far.example" % each for each in range(count))).pack()
+    at %= len(packed) + 1
+    packed = packed[:at] + broken + packed[at:]
+    try:
+        Envelope.unpack(packed)
+        is_good = True
+    except BadEnvelopeError:
+        is_good = False
+    try:
+        check_envelope(packed)
+    except BadEnvelopeError:
+        assert not is_good
+    else:
+        assert is_good

@@ -50,7 +50,8 @@ LOOKS_MAX: Final = 2000
 """So many questions of qmail-verify are under way at a time."""
 LOOK_S_MAX: Final = 10.0
 """A question without an answer after this time gets the answer that there is no telling."""
-ANSWERS_MAX: Final = 10000
+ANSWERS_MAX: Final = 1000
+"""So many recipients' owners are remembered: no more than can be served while an answer lives."""
 ANSWER_LIVES_S: Final = 1.0
 """A change of accounts or homes is seen after this time at the latest."""
 LAST_DELIVERIES_S_MAX: Final = 30.0
