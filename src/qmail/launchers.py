@@ -33,6 +33,8 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "mailq": "qmail.programs.sendmail",
     "qmail-qread": "qmail.utilities.qread",
     "qmail-qstat": "qmail.utilities.qstat",
+    "qmail-tcpto": "qmail.utilities.tcpto",
+    "qmail-tcpok": "qmail.utilities.tcpok",
     "qmail-showctl": "qmail.utilities.showctl",
     "qmail-newu": "qmail.utilities.newu",
     "qmail-pw2u": "qmail.utilities.pw2u",

@@ -1,6 +1,7 @@
 """Connections kept and shared, with servers in threads of the test."""
 
 import asyncio
+import errno
 import os
 import socket
 import tempfile
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import pytest
 from tests.fakes.smtp_server import FakeServer
 
+from qmail.edge.back_off import BackOff
 from qmail.edge.body import PART_BYTES, Body
 from qmail.edge.connect import CANNOT_READ
 from qmail.edge.smtp_pool import CONNECTIONS_MAX, Limits, Pool
@@ -52,11 +54,15 @@ def in_a_file(body: bytes) -> Callable[[], Body]:
     return load
 
 
-def run(work: Callable[[Pool], Coroutine[None, None, None]], limits: Limits = QUICK) -> None:
+def run(
+    work: Callable[[Pool], Coroutine[None, None, None]],
+    limits: Limits = QUICK,
+    back_off: BackOff | None = None,
+) -> None:
     """Run `work` with a pool; it must leave nothing behind."""
 
     async def main() -> None:
-        pool = Pool(b"me.ex", limits)
+        pool = Pool(b"me.ex", limits, back_off)
         async with asyncio.timeout(20):
             await work(pool)
         await pool.close()
@@ -168,6 +174,81 @@ def test_nobody_listens() -> None:
         assert set(await asyncio.gather(*sent)) == {NO_CONNECTION}
 
     run(work)
+
+
+# --- addresses that are left alone (spec/delivery.md 13) ------------------------------------------
+
+
+class NotedBackOff(BackOff):
+    """A BackOff without files: notes what it is told, and says what a test wants."""
+
+    def __init__(self, *, alone: bool = False) -> None:
+        self.told: list[str] = []
+        self.alone = alone
+
+    def is_left_alone(self, address: str) -> bool:
+        assert address == HERE
+        return self.alone
+
+    def timed_out(self, address: str) -> None:
+        self.told.append(f"timed out {address}")
+
+    def refused(self, address: str) -> None:
+        self.told.append(f"refused {address}")
+
+    def answered(self, address: str) -> None:
+        self.told.append(f"answered {address}")
+
+
+def test_delivery_13_an_address_that_is_left_alone_gets_no_connection() -> None:
+    back_off = NotedBackOff(alone=True)
+    with FakeServer() as server:
+
+        async def work(pool: Pool) -> None:
+            sent = [pool.exchange(HERE, server.port, message()) for _ in range(3)]
+            assert set(await asyncio.gather(*sent)) == {NO_CONNECTION}
+            back_off.alone = False
+            assert letters([await pool.exchange(HERE, server.port, message())]) == "K"
+
+        run(work, back_off=back_off)
+    assert server.connections == 1
+    assert back_off.told == ["answered 127.0.0.1"]
+
+
+def test_oddities_4_a_refused_connection_is_told_as_such() -> None:
+    with socket.create_server((HERE, 0)) as taken:
+        port = taken.getsockname()[1]
+    back_off = NotedBackOff()
+
+    async def work(pool: Pool) -> None:
+        assert await pool.exchange(HERE, port, message()) == NO_CONNECTION
+
+    run(work, back_off=back_off)
+    assert back_off.told == ["refused 127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        (TimeoutError(), ["timed out 127.0.0.1"]),
+        (OSError(errno.ETIMEDOUT, "timed out"), ["timed out 127.0.0.1"]),
+        (OSError(errno.EHOSTUNREACH, "no route"), []),
+    ],
+)
+def test_delivery_13_only_a_timeout_counts_as_one(
+    monkeypatch: pytest.MonkeyPatch, trouble: OSError, told: list[str]
+) -> None:
+    back_off = NotedBackOff()
+
+    async def fail(*_arguments: object, **_more: object) -> None:
+        raise trouble
+
+    async def work(pool: Pool) -> None:
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", fail)
+        assert await pool.exchange(HERE, 25, message()) == NO_CONNECTION
+
+    run(work, back_off=back_off)
+    assert back_off.told == told
 
 
 def test_a_server_that_refuses_at_the_greeting_turns_all_who_wait_away() -> None:

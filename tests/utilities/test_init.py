@@ -306,6 +306,7 @@ OWNERS = {
     "queue/info/22": "qmails",
     "queue/lock/trigger": "qmails",
     "queue/lock/tcpto": "qmailr",
+    "queue/lock/tcpto6": "qmailr",
 }
 
 

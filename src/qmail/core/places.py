@@ -12,10 +12,9 @@ from typing import Final
 from qmail.core.controls import ControlError, ReadFile, parse_integer, split_lines
 from qmail.core.fs import Fs
 from qmail.core.queue_layout import SPLIT_DEFAULT, SPLIT_FOLDERS, numbered
+from qmail.protocol.tcpto import TCPTO6_BYTES, TCPTO_BYTES
 
 SPLIT_MAX: Final = 10007
-TCPTO_BYTES: Final = 1024
-"""Size of lock/tcpto: 64 records of 16 bytes (spec/queue.md 9)."""
 ROOT: Final = "root"
 COMMANDS: Final = "bin"
 """Where other packages look for the commands: the home has a link there for each."""
@@ -91,6 +90,14 @@ QUEUE_PLACES: Final = (
         mode=0o644,
         kind=Kind.FILE,
         content=bytes(TCPTO_BYTES),
+    ),
+    Place(
+        path="queue/lock/tcpto6",
+        owner="qmailr",
+        group="qmail",
+        mode=0o644,
+        kind=Kind.FILE,
+        content=bytes(TCPTO6_BYTES),
     ),
 )
 

@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from qmail.edge.back_off import BackOff
 from qmail.edge.connect import CANNOT_READ, Connection, Message
 from qmail.mail import Result, deferred
 from qmail.protocol.remote_reports import NO_CONNECTION, Ending, Outcome
@@ -51,11 +52,12 @@ class Limits:
 
 
 class Pool:
-    """All lanes. `exchange` is what it is for."""
+    """All lanes. `exchange` is what it is for; `back_off` knows which addresses are left alone."""
 
-    def __init__(self, helohost: bytes, limits: Limits) -> None:
+    def __init__(self, helohost: bytes, limits: Limits, back_off: BackOff | None = None) -> None:
         self.helohost = helohost
         self.limits = limits
+        self.back_off = back_off
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -233,15 +235,31 @@ class _Lane:
             task.add_done_callback(self._tasks.discard)
 
     async def _connect(self) -> None:
+        back_off, address = self._pool.back_off, self._address
+        if back_off is not None and back_off.is_left_alone(address):
+            self._not_connected()
+            return
         client = SmtpClient(self._address.encode(), self._pool.helohost)
         connection: Link = Connection(self, client, self._pool.limits.wait_s_max)
         try:
             async with asyncio.timeout(self._pool.limits.connect_s_max):
-                await self._loop.create_connection(lambda: connection, self._address, self._port)
-        except Exception:
-            if not connection.was_open:
-                self._connecting -= 1
-                self._all_turned_away(NO_CONNECTION)
+                await self._loop.create_connection(lambda: connection, address, self._port)
+        except Exception as trouble:
+            if connection.was_open:
+                return
+            if back_off is not None:
+                if isinstance(trouble, TimeoutError):
+                    back_off.timed_out(address)
+                elif isinstance(trouble, ConnectionRefusedError):
+                    back_off.refused(address)
+            self._not_connected()
+        else:
+            if back_off is not None:
+                back_off.answered(address)
+
+    def _not_connected(self) -> None:
+        self._connecting -= 1
+        self._all_turned_away(NO_CONNECTION)
 
     def _turned_away(self, connection: Link, outcome: Outcome) -> None:
         self._connections.discard(connection)

@@ -18,6 +18,7 @@ from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.remote_delivery import Deliverer
 from qmail.core.settings import RemoteControls
 from qmail.edge.accounts import home_folder
+from qmail.edge.back_off import BackOff
 from qmail.edge.body import PART_BYTES, Body
 from qmail.edge.connect import CANNOT_READ, Message
 from qmail.edge.local_addresses import FreshLocalAddresses
@@ -86,7 +87,7 @@ async def send(
     """Send the message on descriptor 0 to one of the servers for `host`."""
     assert controls.helohost is not None
     limits = Limits(controls.timeoutconnect or 1, controls.timeoutremote or 1)
-    pool = Pool(controls.helohost, limits)
+    pool = Pool(controls.helohost, limits, BackOff(home_folder()))
     deliverer: Deliverer[Message] = Deliverer(
         controls.smtproutes,
         DnsResolver(),

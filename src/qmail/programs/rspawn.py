@@ -19,6 +19,7 @@ from qmail.core.controls import ControlError, control_reader
 from qmail.core.remote_delivery import read_remote_controls
 from qmail.core.settings import RemoteControls
 from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
+from qmail.edge.back_off import BackOff
 from qmail.edge.log import complain
 from qmail.edge.station import inherited_door, peer_of
 from qmail.mail import Result, failed
@@ -54,12 +55,14 @@ class Service:
         self._home = home
         self._send_uid = accounts["qmails"].uid
         self._store = MessageStore(home, accounts["qmailq"].uid)
+        self._back_off = BackOff(home)
+        self._back_off.clear()
         self._engine: Engine
         program = os.environ.get("QMAILREMOTE")
         if program:
             self._engine = ProgramEngine(program, self._store)
         else:
-            self._engine = SmtpEngine(controls, self._store)
+            self._engine = SmtpEngine(controls, self._store, self._back_off)
         self._doors: set[SendDoor] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._end = asyncio.Event()
@@ -123,7 +126,7 @@ class Service:
             complain(NAME, f"alert: unable to reread controls, going on with the old ones: {wrong}")
             return
         # What is under way ends with the old settings; old connections close when they are idle.
-        self._engine = SmtpEngine(controls, self._store)
+        self._engine = SmtpEngine(controls, self._store, self._back_off)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -9,6 +9,7 @@ from typing import Final
 
 from qmail.core.remote_delivery import Deliverer, all_together
 from qmail.core.settings import RemoteControls
+from qmail.edge.back_off import BackOff
 from qmail.edge.body import Body
 from qmail.edge.connect import CANNOT_READ, Message
 from qmail.edge.local_addresses import FreshLocalAddresses
@@ -109,14 +110,14 @@ class JobMessage:
 class SmtpEngine:
     """Delivers by SMTP, with one reading of the control files."""
 
-    def __init__(self, controls: RemoteControls, store: MessageStore) -> None:
+    def __init__(self, controls: RemoteControls, store: MessageStore, back_off: BackOff) -> None:
         assert controls.helohost is not None
         limits = Limits(
             controls.timeoutconnect or 1,
             controls.timeoutremote or 1,
             connections_max=controls.concurrencyhost,
         )
-        self._pool = Pool(controls.helohost, limits)
+        self._pool = Pool(controls.helohost, limits, back_off)
         self._deliverer: Deliverer[Message] = Deliverer(
             controls.smtproutes,
             DnsResolver(),
