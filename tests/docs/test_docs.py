@@ -13,6 +13,7 @@ import pytest
 
 from qmail.core.controls import ME, ME_OR_NAME, Setting, settings
 from qmail.core.places import read_split
+from qmail.core.queue_faults import Fault
 from qmail.core.settings import PROGRAM_CONTROLS
 from qmail.launchers import PROGRAMS
 from qmail.protocol.exits import QueueExit
@@ -255,3 +256,10 @@ def test_the_pictures_of_readme_are_well_formed() -> None:
         assert tree.tag == "{http://www.w3.org/2000/svg}svg"
         words = " ".join(tree.itertext())
         assert all(name in words for name in ("qmail-smtpd", "qmail-queue", "qmail-send"))
+
+
+def test_every_fault_of_a_queue_is_in_the_table_of_repairs() -> None:
+    page = text_of("docs/queue-repair.md")
+    table = page.partition("<!-- faults -->")[2].partition("<!-- end of faults -->")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    assert rows == [f"| `{fault.word}` | {fault.found} | {fault.repair} |" for fault in Fault]

@@ -116,7 +116,8 @@ class Fs(Protocol):
         ...
 
 
-def _describe(found: os.stat_result) -> FileInfo:
+def describe(found: os.stat_result) -> FileInfo:
+    """Return what the queue needs to know of a file."""
     newest = max(found.st_atime, found.st_mtime, found.st_ctime)
     return FileInfo(
         found.st_ino, found.st_size, found.st_mtime, newest, found.st_uid, found.st_mode
@@ -168,7 +169,7 @@ class RealFs:
 
     def info_of(self, fd: int) -> FileInfo:
         """Describe an open file."""
-        return _describe(os.fstat(fd))
+        return describe(os.fstat(fd))
 
     def overwrite(self, path: str, offset: int, data: bytes) -> None:
         """Write `data` over what is at `offset`; the file keeps its length and its mtime."""
@@ -234,7 +235,7 @@ class RealFs:
     def info(self, path: str) -> FileInfo | None:
         """Describe a file; None when there is none of that name."""
         try:
-            return _describe(os.stat(path, dir_fd=self._root, follow_symlinks=False))
+            return describe(os.stat(path, dir_fd=self._root, follow_symlinks=False))
         except FileNotFoundError:
             return None
 

@@ -56,12 +56,16 @@ class Layout:
 def find_layout(fs: Fs) -> Layout:
     """Read the split from the folders that the queue was made with.
 
-    Raises: OSError: there is no mess folder. ValueError: it holds no numbered folder.
+    Raises: OSError: there is no mess folder. ValueError: it holds no numbered folder, or one is
+    missing, so that messages would be looked for in the wrong ones.
     """
-    split = sum(1 for name, _ in fs.names("mess") if name.isdigit())
-    if not split:
+    found = {int(name) for name, _ in fs.names("mess") if is_number(name)}
+    if not found:
         raise ValueError("queue/mess has no numbered folders: run 'qmail init'")
-    return Layout(split)
+    missing = next((number for number in range(len(found)) if number not in found), None)
+    if missing is not None:
+        raise ValueError(f"queue/mess/{missing} is missing: run 'qmail queue check --repair'")
+    return Layout(len(found))
 
 
 def numbered(fs: Fs, folder: str) -> dict[int, int]:

@@ -322,6 +322,9 @@ def check_home(home: str) -> Accounts:
     if not accounts.separate and accounts["qmails"].uid != uid:
         owner = accounts["qmails"].uid
         raise CannotStartError(f"{home} belongs to uid {owner}: start it as that user")
+    if os.path.lexists(f"{home}/queue/repair/unfinished"):
+        # Messages are between two numbers: to qmail-send they would look like what a crash left.
+        raise CannotStartError(f"{home}/queue is half repaired: run 'qmail queue check --repair'")
     return accounts
 
 

@@ -5,6 +5,7 @@ qmail check [--home DIR]
 qmail explain ADDRESS [--from SENDER]
 qmail queue list|show|count [NUMBER ...] [FILTER ...]
 qmail trace WHAT [--last N] [--since TIME] [--json]
+qmail queue check [--repair]
 """
 
 import argparse
@@ -18,7 +19,7 @@ from qmail.protocol.exits import Exit
 SUB_COMMANDS: Final = {
     "init": "make a home: accounts, folders, control files; repair one that is there",
     "check": "say what is wrong with a home, and what to do about it; change nothing",
-    "queue": "look at the queue while it works",
+    "queue": "look at the queue while it works; check, repair and move it",
     "trace": "show all that happened to a message",
     "explain": "say where mail for an address would go, step by step; deliver nothing",
 }

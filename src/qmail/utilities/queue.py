@@ -16,6 +16,7 @@ SUB_COMMANDS: Final = {
     "list": ("queue_list", "list messages, one a line"),
     "show": ("queue_list", "show messages with each of their recipients"),
     "count": ("queue_list", "count messages by sender, recipient domain, reason or age"),
+    "check": ("queue_check", "find what is wrong with the files of the queue, and mend it"),
 }
 """Name, module in qmail.utilities with `main(name, argv) -> int`, and purpose of each."""
 
