@@ -52,7 +52,7 @@ def test_whatever_differs_from_the_original_needs_the_logger(line: str) -> None:
         ("fromat json", "begins with none of: format, time, trace, trace-days, trace-mb, to"),
         ("format xml", '"xml" is none of: classic, json, both'),
         ("format", "is not one word and one value"),
-        ("time local", '"local" is none of: tai64n, iso, none'),
+        ("time local", '"local" is none of: tai64n, iso, seconds, none'),
         ("to", "to what? descriptor, file, syslog, journal"),
         ("to printer", "to what? descriptor, file, syslog, journal"),
         ("to syslog mail", "is not one word and one value"),

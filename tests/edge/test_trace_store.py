@@ -211,7 +211,7 @@ def test_the_log_never_waits_for_the_index(
     assert "lines: they are not in the trace index" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("form", ["json", "tai64n", "iso"])
+@pytest.mark.parametrize("form", ["json", "tai64n", "iso", "seconds"])
 def test_an_index_that_is_gone_is_made_anew_from_the_files(
     tmp_path: Path, path: str, form: str
 ) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from qmail.protocol.log_page import LINE_BYTES_MAX, LineCutter, Page
 from qmail.protocol.log_record import EVENTS, TEXT_CHARS_MAX, json_line, record_of
 from qmail.protocol.log_tail import packed_tail
-from qmail.protocol.tai64n import from_iso, from_tai64n, iso, tai64n
+from qmail.protocol.tai64n import from_iso, from_seconds, from_tai64n, iso, seconds, tai64n
 
 S = "qmail-send"
 NORMAL: dict[str, dict[str, object]] = {
@@ -162,6 +162,7 @@ def test_forms_of_a_page() -> None:
     label = b"@%016x%08x" % ((1 << 62) + 10 + 1_764_088_046, 123_456_789)
     assert Page(lines, now, "none").classic() == b"new msg 5\n"
     assert Page(lines, now, "tai64n").classic() == label + b" new msg 5\n"
+    assert Page(lines, now, "seconds").classic() == b"1764088046.123456 new msg 5\n"
     assert Page(lines, now, "iso").classic() == b"2025-11-25T16:27:26.123456Z new msg 5\n"
     objects = [json.loads(line) for line in Page(lines, now, "none").json().splitlines()]
     assert [one["event"] for one in objects] == ["new", "queued"]
@@ -182,10 +183,12 @@ def test_logging_5_a_tai64n_label() -> None:
 def test_stamps_come_back(now_ns: int) -> None:
     assert from_tai64n(tai64n(now_ns)) == now_ns
     assert from_iso(iso(now_ns)) == now_ns // 1000 * 1000
+    assert from_seconds(seconds(now_ns)) == now_ns // 1000 * 1000
 
 
 @given(st.binary(max_size=30))
 def test_no_bytes_upset_the_readers_of_stamps(text: bytes) -> None:
     from_tai64n(text)
+    from_seconds(text)
     from_tai64n(b"@" + text)
     from_iso(text.decode("latin-1"))

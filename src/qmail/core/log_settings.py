@@ -22,6 +22,7 @@ class Stamp(StrEnum):
 
     TAI64N = "tai64n"
     ISO = "iso"
+    SECONDS = "seconds"
     NONE = "none"
 
 

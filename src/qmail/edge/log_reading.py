@@ -9,9 +9,8 @@ from typing import Final
 from qmail.edge.log_folder import CURRENT, old_files
 from qmail.protocol.log_page import LINE_BYTES_MAX
 from qmail.protocol.log_record import Record, record_of
-from qmail.protocol.tai64n import LABEL_BYTES, from_iso, from_tai64n
+from qmail.protocol.tai64n import LABEL_BYTES, from_iso, from_seconds, from_tai64n
 
-ISO_CHARS: Final = 27
 _VALUES: Final = (str, int, bool)
 
 
@@ -34,13 +33,16 @@ def read_line(line: bytes, ended_ns: int = 0) -> tuple[int, Record] | None:
     """Return time and record of one line of a log file; None: it is no such line."""
     if line.startswith(b"{"):
         return _json(line)
-    now_ns = from_tai64n(line[:LABEL_BYTES])
-    if now_ns is not None:
-        return now_ns, record_of(line[LABEL_BYTES + 1 :])
-    now_ns = from_iso(line[:ISO_CHARS].decode("ascii", "replace"))
-    if now_ns is not None:
-        return now_ns, record_of(line[ISO_CHARS + 1 :])
+    stamp, _, text = line.partition(b" ")
+    for read in (from_tai64n, from_seconds, _from_iso):
+        now_ns = read(stamp)
+        if now_ns is not None:
+            return now_ns, record_of(text)
     return (ended_ns, record_of(line)) if ended_ns and line else None
+
+
+def _from_iso(stamp: bytes) -> int | None:
+    return from_iso(stamp.decode("ascii", "replace"))
 
 
 def _json(line: bytes) -> tuple[int, Record] | None:

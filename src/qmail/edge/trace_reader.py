@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from qmail.edge.trace_store import VERSION
+from qmail.edge.trace_store import DAMAGE, VERSION
 from qmail.protocol.trace_link import Entry, name_of
 
 BUSY_S: Final = 5.0
@@ -45,11 +45,12 @@ class TraceReader:
             address = f"file:{quote(self._path)}?{mode}"
             try:
                 base = sqlite3.connect(address, uri=True, timeout=BUSY_S)
+                base.text_factory = _text
                 (version,) = base.execute("PRAGMA user_version").fetchone()
             except sqlite3.OperationalError as trouble:
                 why = str(trouble)
                 continue
-            except sqlite3.DatabaseError as damage:
+            except DAMAGE as damage:
                 raise NoIndexError(_damaged(self._path, damage)) from None
             if version != VERSION:
                 raise NoIndexError(f"{self._path} was made by another version: restart qmail-start")
@@ -145,12 +146,16 @@ class TraceReader:
     def _all(self, query: str, values: tuple[object, ...]) -> list[Any]:
         try:
             return self._base.execute(query, values).fetchall()
-        except sqlite3.DatabaseError as damage:
+        except DAMAGE as damage:
             raise NoIndexError(_damaged(self._path, damage)) from None
 
     def close(self) -> None:
         """Close it."""
         self._base.close()
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")
 
 
 def _is_time(value: object) -> bool:

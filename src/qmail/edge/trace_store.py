@@ -26,6 +26,8 @@ CREATE TABLE names(
     name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY(name, id)
 ) WITHOUT ROWID;
 """
+DAMAGE: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What a damaged file raises: the second where a complaint quotes bytes of it."""
 _BUSY_S: Final = 5.0
 _ENCODE: Final = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -44,9 +46,9 @@ class TraceStore:
         self._base = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False)
         try:
             self._prepare()
-        except sqlite3.Error:
+        except DAMAGE as damage:
             self._base.close()
-            raise
+            raise sqlite3.DatabaseError(str(damage)) from damage
 
     def _prepare(self) -> None:
         base = self._base

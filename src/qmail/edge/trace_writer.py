@@ -16,7 +16,7 @@ from typing import Final
 
 from qmail.edge.log import complain
 from qmail.edge.log_reading import read_folder
-from qmail.edge.trace_store import FILE, TraceStore, set_aside
+from qmail.edge.trace_store import DAMAGE, FILE, TraceStore, set_aside
 from qmail.protocol.log_page import Page
 from qmail.protocol.log_record import Record
 from qmail.protocol.trace_link import Entry, Linker
@@ -141,10 +141,10 @@ class TraceWriter:
             complain(
                 NAME, f"warning: {self._plan.path}: {trouble}: some lines are not in the index"
             )
-        except sqlite3.DatabaseError as damage:
+        except DAMAGE as damage:
             self._start_over(damage)
 
-    def _start_over(self, damage: sqlite3.DatabaseError) -> None:
+    def _start_over(self, damage: Exception) -> None:
         complain(NAME, f"warning: {self._plan.path}: {damage}: set aside as {FILE}.bad, made anew")
         try:
             self._store.close()

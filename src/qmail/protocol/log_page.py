@@ -1,14 +1,22 @@
 """Lines that were read at once, in the forms in which they can be written."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from qmail.protocol.log_record import Record, json_line, record_of
 from qmail.protocol.log_tail import MARK
-from qmail.protocol.tai64n import iso, tai64n
+from qmail.protocol.tai64n import iso, seconds, tai64n
 
 LINE_BYTES_MAX: Final = 65536
 """A longer line becomes several."""
+
+
+STAMPS: Final[Mapping[str, Callable[[int], bytes]]] = {
+    "tai64n": tai64n,
+    "iso": lambda now_ns: iso(now_ns).encode(),
+    "seconds": seconds,
+}
+"""What stands in front of a classic line; for any other word nothing does."""
 
 
 class LineCutter:
@@ -31,17 +39,14 @@ class LineCutter:
 
 
 class Page:
-    """Some lines and the time of their reading; the stamp is tai64n, iso or none."""
+    """Some lines and the time of their reading; `stamp` is one of STAMPS, or none."""
 
     def __init__(self, lines: Sequence[bytes], now_ns: int, stamp: str) -> None:
         self.now_ns = now_ns
         self._lines = lines
-        self._front = b""
+        make = STAMPS.get(stamp)
+        self._front = b"" if make is None else make(now_ns) + b" "
         self._records: list[Record] | None = None
-        if stamp == "tai64n":
-            self._front = tai64n(now_ns) + b" "
-        elif stamp == "iso":
-            self._front = iso(now_ns).encode() + b" "
 
     @property
     def records(self) -> list[Record]:

@@ -26,6 +26,19 @@ def from_tai64n(label: bytes) -> int | None:
     return seconds * _NS + rest if 0 <= seconds < 1 << 40 and rest < _NS else None
 
 
+def seconds(now_ns: int) -> bytes:
+    """Return decimal seconds since 1970 with microseconds, as qmailanalog and splogger have."""
+    whole, rest = divmod(now_ns, _NS)
+    return b"%d.%06d" % (whole, rest // 1000)
+
+
+def from_seconds(text: bytes) -> int | None:
+    """Return the nanoseconds since 1970 that `seconds` wrote as `text`; None: it did not."""
+    whole, dot, rest = text.partition(b".")
+    is_form = dot and whole.isdigit() and rest.isdigit() and len(rest) == 6 and len(whole) <= 12
+    return int(whole) * _NS + int(rest) * 1000 if is_form else None
+
+
 def iso(now_ns: int) -> str:
     """Return date and time in UTC with microseconds: 2026-11-25T16:27:26.123456Z."""
     seconds, rest = divmod(now_ns, _NS)
