@@ -1,6 +1,6 @@
 """qmail-send's decisions with a queue in memory: what they ask for, and how the others answer."""
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from tests.fakes.queue_world import START, FakeClock
@@ -10,6 +10,7 @@ from qmail.core.dispatch import Dispatcher
 from qmail.core.dispatch_values import Bounce, Policy
 from qmail.core.host_limits import NO_LIMITS, HostLimits
 from qmail.core.operator_engine import About, OperatorEngine, Waiting
+from qmail.core.operator_notes import Notes
 from qmail.core.queue_engine import Act, Arrival, Claim, DamagedError, EngineError, Ticket
 from qmail.core.routing import Routes
 from qmail.mail import Channel, Envelope
@@ -30,6 +31,25 @@ class Kept:
     records: dict[Channel, bytearray]
 
 
+class MemoryStore:
+    """A Store of notes that lasts as long as the test; `is_broken`: the disk is full."""
+
+    def __init__(self) -> None:
+        self.raw = b""
+        self.is_broken = False
+
+    def read(self) -> bytes | None:
+        return self.raw or None
+
+    def append(self, entries: bytes) -> None:
+        self.replace(self.raw + entries)
+
+    def replace(self, entries: bytes) -> None:
+        if self.is_broken:
+            raise EngineError("no room")
+        self.raw = entries
+
+
 @dataclass
 class FakeEngine:
     """A QueueEngine in memory. Calls named in `broken` raise; `log` lists what was written."""
@@ -43,6 +63,7 @@ class FakeEngine:
     log: list[str] = field(default_factory=list)
     old: list[int] = field(default_factory=list)
     read: list[int] = field(default_factory=list)
+    notes: Notes = field(default_factory=lambda: Notes(MemoryStore()))
 
     def _do(self, call: str, *about: object) -> None:
         if call in self.broken:
@@ -52,6 +73,15 @@ class FakeEngine:
     @property
     def operators(self) -> OperatorEngine:
         return self
+
+    def birth(self, message: int) -> int | None:
+        found = self.kept.get(message) or self.todo.get(message)
+        return found.birth if found else None
+
+    def due_now(self, tickets: Iterable[tuple[int, Channel]]) -> None:
+        chosen = [Ticket(*each) for each in tickets]
+        self.schedule = [entry for entry in self.schedule if entry[1] not in chosen]
+        self.schedule += [(self.clock.now(), ticket) for ticket in chosen]
 
     def waiting(self) -> list[Waiting]:
         now = self.clock.now()
@@ -106,7 +136,8 @@ class FakeEngine:
         self._do("claim", ticket.message, ticket.channel.word)
         kept = self.kept[ticket.message]
         age_s = max(0, int(self.clock.now()) - kept.birth)
-        return Claim(kept.sender, age_s, bytes(kept.records.get(ticket.channel, b"")))
+        records = bytes(kept.records.get(ticket.channel, b""))
+        return Claim(kept.sender, age_s, *self.notes.mask(*ticket, records))
 
     def trace_id(self, message: int) -> bytes:
         return b"id%d" % message
@@ -139,6 +170,7 @@ class FakeEngine:
 
     def forget(self, message: int) -> None:
         self._do("forget", message)
+        self.notes.forget(message)
         self.told.pop(message, None)
         self.kept.pop(message, None)
 

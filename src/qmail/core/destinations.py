@@ -115,6 +115,20 @@ class Destination:
         job.parked -= 1
         return job, offset
 
+    def withdraw(self, job: Job, offsets: set[int]) -> int:
+        """Have recipients wait no more. Returns: how many of them did."""
+        parked = self.parked.get(job)
+        if parked is None:
+            return 0
+        waiting = parked.offsets[parked.taken :]
+        parked.offsets = array("I", [each for each in waiting if each not in offsets])
+        parked.taken = 0
+        if not parked.offsets:
+            del self.parked[job]
+        count = len(waiting) - len(parked.offsets)
+        job.parked -= count
+        return count
+
     # --- what happens ---------------------------------------------------------------------------
 
     def started(self, now: float) -> None:

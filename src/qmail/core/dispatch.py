@@ -57,7 +57,7 @@ class Dispatcher:
         self._passes = Passes(self._run, self._lanes, keeping)
         self._outcomes = Outcomes(self._run, self._lanes, self._passes, keeping)
         self._arrivals = Arrivals(self._run, self._passes, keeping)
-        self.operator = Operator(self._run, self._lanes)
+        self.operator = Operator(self._run, self._lanes, self._passes)
 
     # --- start, end, signals --------------------------------------------------------------------
 
@@ -65,6 +65,7 @@ class Dispatcher:
         """Log the first status line and recover the queue."""
         self._lanes.log_status()
         self._arrivals.start()
+        self.operator.acts.start()
         self._lanes.forget_idle()
         self._sweep()
 

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from qmail.core.destinations import Destination, Push, push_of
 from qmail.core.dispatch_values import Job, Outputs, Stage
+from qmail.core.operator_notes import masked
 from qmail.core.routing import verp_sender
 from qmail.core.send_run import Run
 from qmail.mail import Channel, Letter, Result
@@ -87,6 +88,29 @@ class Lanes:
         for channel, lane in self._lanes.items():
             for running in lane.running.values():
                 yield running.job.message.number, channel, running.offset
+
+    def open_jobs(self) -> dict[int, list[Job]]:
+        """Return every job that has somebody to start, by message."""
+        found: dict[int, dict[Job, None]] = {}
+        for lane in self._lanes.values():
+            for ready in lane.ready:
+                if isinstance(ready, Job):
+                    found.setdefault(ready.message.number, {})[ready] = None
+        for destination in self._destinations.values():
+            for job in destination.parked:
+                found.setdefault(job.message.number, {})[job] = None
+        return {number: list(jobs) for number, jobs in found.items()}
+
+    def withdraw(self, job: Job, offsets: set[int]) -> None:
+        """Start none of these recipients of an open job any more; those that run go on."""
+        was_parked = job.parked
+        count = sum(each.withdraw(job, offsets) for each in self._destinations.values())
+        self._lanes[job.channel].parked_jobs -= bool(was_parked and not job.parked)
+        job.outstanding -= count
+        later = {offset for offset in offsets if offset >= job.position}
+        job.records, masked_count = masked(job.records, later)
+        job.left += count + masked_count
+        job.turned_away += count + masked_count
 
     def put_by(self) -> Iterator[int]:
         """Yield the messages that wait for a domain and are not open."""

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from qmail.core.lanes import Lanes
+from qmail.core.operator_acts import Acts
 from qmail.core.operator_engine import Waiting
+from qmail.core.passes import Passes
 from qmail.core.send_run import Run
-from qmail.core.sight import TRYING, Flying, Seen, Sight
+from qmail.core.sight import STATES, TRYING, Flying, Seen, Sight
 from qmail.mail import Channel
-from qmail.protocol.control_door import Answer, Question, RecipientRow, Row, age_word
+from qmail.protocol.control_door import ACTS, Answer, Question, RecipientRow, Row, age_word
 from qmail.protocol.queue_filter import Filter, code_of
 
 KEYS_MAX: Final = 100000
@@ -23,11 +25,12 @@ Answers = Iterator[Answer | None]
 
 
 class Operator:
-    """Answers questions about the messages of one run."""
+    """Answers questions about the messages of one run, and has `acts` act on them."""
 
-    def __init__(self, run: Run, lanes: Lanes) -> None:
+    def __init__(self, run: Run, lanes: Lanes, passes: Passes) -> None:
         self._run = run
         self._lanes = lanes
+        self.acts = Acts(run, lanes, passes, self.sights)
 
     # --- which messages -------------------------------------------------------------------------
 
@@ -47,29 +50,51 @@ class Operator:
         return [entry for entry in waiting if entry.message in numbers]
 
     def _at_work(self) -> set[int]:
-        return {*self._run.messages, *self._lanes.put_by()}
+        return {
+            *self._run.messages,
+            *self._lanes.put_by(),
+            *self._run.engine.operators.notes.numbers(),
+        }
 
     def _merged(self, waiting: list[Waiting], others: list[int], flying: Flying) -> Iterator[Sight]:
         at = 0
         for number in [*others, None]:
+            dues: dict[Channel, float] = {}
             while at < len(waiting) and (number is None or waiting[at].message <= number):
                 found = waiting[at].message
-                dues: dict[Channel, float] = {}
+                dues = {}
                 while at < len(waiting) and waiting[at].message == found:
                     dues[waiting[at].channel] = waiting[at].due_s
                     at += 1
                 if found != number:
                     yield Sight(self._run, found, dues, flying)
+                    dues = {}
             if number is not None:
-                yield Sight(self._run, number, {}, flying)
+                yield Sight(self._run, number, dues, flying)
 
     # --- questions ------------------------------------------------------------------------------
 
     def answer(self, question: Question) -> Answers:
-        """Answer a question that changes nothing."""
+        """Answer a question, or do what it asks for."""
+        if question.verb in ACTS:
+            return self.acts.act(question)
+        if question.verb == "undo":
+            return self.acts.undo(question)
+        if question.verb == "operations":
+            return self._operations(question)
         if question.verb == "count":
             return self._count(question)
         return self._list(question, is_full=question.verb == "show")
+
+    def _operations(self, question: Question) -> Answers:
+        now = self._run.clock.now()
+        found = self.acts.undoable()
+        for each in found:
+            left_s = max(0, int(each.final_at - now))
+            numbers = (b"%d" % len(each.messages), b"%d" % left_s)
+            word = STATES[each.kind].encode()
+            yield Answer(question.tag, "operation", (b"%d" % each.id, word, *numbers))
+        yield Answer(question.tag, "done", (b"%d" % len(found), b"0"))
 
     def _list(self, question: Question, *, is_full: bool) -> Answers:
         tag, rows, recipients = question.tag, 0, 0

@@ -3,9 +3,11 @@
 No path and no inode crosses this interface either, and times cross it as durations.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from qmail.core.operator_notes import Notes
 from qmail.mail import Channel
 
 
@@ -28,6 +30,19 @@ class Waiting(NamedTuple):
 
 class OperatorEngine(Protocol):
     """Looks at what is kept. A message that is gone in the meantime is None, or has no records."""
+
+    @property
+    def notes(self) -> Notes:
+        """What operators have said of recipients."""
+        ...
+
+    def birth(self, message: int) -> int | None:
+        """Return what tells a message from another of its number, None where there is none."""
+        ...
+
+    def due_now(self, tickets: Iterable[tuple[int, Channel]]) -> None:
+        """Have these due at once, whether or not they are scheduled."""
+        ...
 
     def waiting(self) -> list[Waiting]:
         """Return what is scheduled, in the order of the messages' numbers."""

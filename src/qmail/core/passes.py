@@ -16,6 +16,11 @@ OPENED_MAX: Final = 200
 """So many turns and passes, then the program looks whether there is something else to do."""
 
 
+def all_done(records: bytes) -> bool:
+    """Say whether every record is one of a recipient that is done."""
+    return records.count(b"\0") == records.count(b"\0D") + (records[:1] == b"D")
+
+
 class Passes:
     """Begins and ends them."""
 
@@ -35,7 +40,9 @@ class Passes:
         dying = age_s > self._run.policy.lifetime_s
         for channel, records in message.records.items():
             message.jobs += 1
-            self._lanes[channel].ready.append(Job(message, channel, records, age_s, dying))
+            kept, masked = self._run.engine.operators.notes.mask(message.number, channel, records)
+            job = Job(message, channel, kept, age_s, dying, left=masked, turned_away=masked)
+            self._lanes[channel].ready.append(job)
         if message.stage is Stage.KEPT:
             message.arrival = None
             message.records = {}
@@ -99,6 +106,10 @@ class Passes:
         except DamagedError as damage:
             run.journal.alert(damage)
             return None
+        is_over = all_done(claim.records)
+        if is_over and claim.masked:
+            # It is scheduled again when an operator lets it go.
+            return None
         message = run.messages.get(ticket.message)
         if message is None:
             message = Message(ticket.message, claim.sender, None, Stage.KEPT)
@@ -108,7 +119,9 @@ class Passes:
         message.jobs += 1
         dying = claim.age_s > run.policy.lifetime_s
         job = Job(message, ticket.channel, claim.records, claim.age_s, dying, is_pass=True)
-        if not claim.records:
+        job.left = job.turned_away = claim.masked
+        if is_over:
+            job.position = len(job.records)
             self.end(job)
             return None
         self._lanes[ticket.channel].passes += 1
@@ -157,9 +170,11 @@ class Passes:
         """Schedule what is left, or close the channel. Returns: whether the message is served."""
         run = self._run
         if job.left:
+            hurries = run.hurried and job.ticket in run.hurried
+            run.hurried.discard(job.ticket)
             was_tried = job.left > job.turned_away
             delay_s = retry_delay(job.age_s, job.channel) if was_tried else SYSTEM_FAILURE_S
-            run.engine.renew(job.ticket, delay_s)
+            run.engine.renew(job.ticket, 0 if hurries else delay_s)
             return False
         is_last = run.engine.close(job.ticket)
         if not is_last:

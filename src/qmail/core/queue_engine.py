@@ -50,6 +50,8 @@ class Claim:
     sender: bytes
     age_s: int
     records: bytes
+    masked: int = 0
+    """How many of those who are left look done because an operator holds or gave them up."""
 
 
 class Act(Enum):

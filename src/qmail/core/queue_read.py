@@ -53,6 +53,7 @@ class DiskQueue:
 
     def scan(self) -> Iterator[Arrival]:
         """Recover after a start: schedule what is preprocessed, then yield what is not."""
+        self.operators.load()
         waiting: list[int] = []
         found: dict[Channel, list[Due]] = {channel: [] for channel in Channel}
         for folder in whole_queue(self._fs, self._layout):
@@ -233,7 +234,8 @@ class DiskQueue:
         if records and records[-1] != 0:
             raise DamagedError(f"unknown record type in {path}!")
         age_s = int(self._clock.now()) - int(info.mtime)
-        return Claim(sender[1:-1], max(0, age_s), records)
+        records, count = self.operators.notes.mask(ticket.message, ticket.channel, records)
+        return Claim(sender[1:-1], max(0, age_s), records, count)
 
     def trace_id(self, message: int) -> bytes:
         """Return the id that the first lines of the message tell."""
@@ -303,6 +305,7 @@ class DiskQueue:
 
     def forget(self, message: int) -> None:
         """Unlink bounce/N, then info/N."""
+        self.operators.notes.forget(message)
         self._remove(self._layout.bounce(message))
         self._remove(self._layout.info(message))
 

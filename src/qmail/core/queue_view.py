@@ -1,10 +1,12 @@
 """The queue on disk as operators see it: core/operator_engine.py over HOME/queue."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from qmail.core.clock import Clock
 from qmail.core.fs import Fs
+from qmail.core.notes_file import NotesFile
 from qmail.core.operator_engine import About, Waiting
+from qmail.core.operator_notes import Notes
 from qmail.core.queue_layout import ENVELOPE_BYTES_MAX, Layout
 from qmail.core.schedule import Schedule
 from qmail.mail import Channel
@@ -20,6 +22,28 @@ class DiskOperators:
         self._clock = clock
         self._layout = layout
         self._schedules = schedules
+        self.notes = Notes(NotesFile(fs))
+
+    def load(self) -> None:
+        """Read the notes, after a start. Raises: EngineError: they can't be read."""
+        self.notes.load(self.birth)
+
+    def birth(self, message: int) -> int | None:
+        """Return when a message was queued, None where there is none."""
+        for path in (self._layout.info(message), self._layout.todo(message)):
+            found = self._fs.info(path)
+            if found is not None:
+                return int(found.mtime)
+        return None
+
+    def due_now(self, tickets: Iterable[tuple[int, Channel]]) -> None:
+        """Have these due at once, whether or not they are scheduled."""
+        numbers: dict[Channel, set[int]] = {channel: set() for channel in Channel}
+        for number, channel in tickets:
+            numbers[channel].add(number)
+        for channel, chosen in numbers.items():
+            if chosen:
+                self._schedules[channel].move(chosen, self._clock.now())
 
     def waiting(self) -> list[Waiting]:
         """Return what is scheduled, in the order of the messages' numbers."""

@@ -1,6 +1,7 @@
 """When next: qmail's quadratic retry times, and the heap of what is due (spec/delivery.md 12)."""
 
 import heapq
+from collections.abc import Collection
 from math import isqrt
 from typing import Final
 
@@ -80,6 +81,12 @@ class Schedule:
         numbers = [number for _, number in self._heap]
         self._heap = [(now, number) for number in numbers]
         return numbers
+
+    def move(self, numbers: Collection[int], due: float) -> None:
+        """Have these messages, whether or not they are in, due at one time."""
+        self._heap = [entry for entry in self._heap if entry[1] not in numbers]
+        self._heap += [(due, number) for number in numbers]
+        heapq.heapify(self._heap)
 
     def entries(self) -> list[Due]:
         """Return times and numbers, in no order."""

@@ -4,7 +4,7 @@ from qmail.core.clock import Clock
 from qmail.core.dispatch_values import Policy
 from qmail.core.ending import Ending
 from qmail.core.gauges import Gauges
-from qmail.core.queue_engine import QueueEngine
+from qmail.core.queue_engine import QueueEngine, Ticket
 from qmail.core.reasons import Reasons
 from qmail.core.turn import Turn
 
@@ -24,3 +24,5 @@ class Run:
         self.is_exiting = False
         self.reasons = Reasons()
         self.gauges = Gauges(clock)
+        self.hurried: set[Ticket] = set()
+        """Passes that are open, and are to be made again as soon as they end."""

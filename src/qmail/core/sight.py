@@ -1,10 +1,11 @@
 """One message as an operator's question meets it: what the question does not need is not read."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 from qmail.core.dispatch_values import Message, Stage
 from qmail.core.operator_engine import About
+from qmail.core.operator_notes import Kind
 from qmail.core.routing import route
 from qmail.core.send_run import Run
 from qmail.mail import Channel
@@ -13,6 +14,8 @@ from qmail.protocol.queue_filter import Filter
 NEW = "new"
 WAITING = "waiting"
 TRYING = "trying"
+HELD = "held"
+STATES: Final = {Kind.HELD: HELD, Kind.DELETED: "deleted", Kind.BOUNCED: "bounced"}
 
 Flying = set[tuple[int, Channel, int]]
 """Deliveries under way: message, channel, where the recipient's record is."""
@@ -31,13 +34,14 @@ class Seen(NamedTuple):
 class Sight:
     """Looks at one message. `dues` says in how many seconds it is due, by channel."""
 
-    __slots__ = ("_about", "_flying", "_message", "_run", "dues", "number")
+    __slots__ = ("_about", "_flying", "_kinds", "_message", "_run", "dues", "number")
 
     def __init__(self, run: Run, number: int, dues: dict[Channel, float], flying: Flying) -> None:
         self._run = run
         self._message: Message | None = run.messages.get(number)
         self._about: About | None = None
         self._flying = flying
+        self._kinds = run.engine.operators.notes.kinds(number)
         self.number = number
         self.dues = dues
 
@@ -45,6 +49,12 @@ class Sight:
     def is_new(self) -> bool:
         """True while nothing but its entry in todo is kept of it."""
         return self._message is not None and self._message.stage in (Stage.NEW, Stage.KEEPING)
+
+    @property
+    def is_single(self) -> bool:
+        """True for a new message with one recipient."""
+        arrival = self._message.arrival if self._message else None
+        return arrival is not None and len(arrival.recipients) == 1
 
     @property
     def about(self) -> About | None:
@@ -65,7 +75,7 @@ class Sight:
         found = [
             seen
             for seen in self._left(chosen)
-            if chosen.takes_reason(seen.reason) and (not chosen.held or seen.state == "held")
+            if chosen.takes_reason(seen.reason) and (not chosen.held or seen.state == HELD)
         ]
         return found if found and self._is_meant(chosen) else []
 
@@ -92,13 +102,16 @@ class Sight:
     def _state(self, channel: Channel, offset: int) -> str:
         if (self.number, channel, offset) in self._flying:
             return TRYING
+        kind = self._kinds.get((channel, offset))
+        if kind is not None:
+            return STATES[kind]
         return NEW if self.is_new else WAITING
 
     def _places(self) -> Iterator[tuple[Channel, int, bytes]]:
         if self.is_new:
             yield from self._new_places()
             return
-        for channel in self.dues or Channel:
+        for channel in self._channels():
             records = self._run.engine.operators.records(self.number, channel)
             start = 0
             while start < len(records):
@@ -106,6 +119,11 @@ class Sight:
                 if records[start] == ord("T"):
                     yield channel, start, records[start + 1 : end]
                 start = end + 1
+
+    def _channels(self) -> Iterable[Channel]:
+        """Return where somebody can be left: elsewhere nothing is scheduled, open or held."""
+        is_elsewhere = not self.dues or self._kinds or self._message is not None
+        return Channel if is_elsewhere else self.dues
 
     def _new_places(self) -> Iterator[tuple[Channel, int, bytes]]:
         arrival = self._message.arrival if self._message else None

@@ -22,7 +22,7 @@ from qmail.core.dispatch import Dispatcher
 from qmail.core.dispatch_values import Policy
 from qmail.core.fs import RealFs
 from qmail.core.host_limits import host_limits
-from qmail.core.queue_engine import Act
+from qmail.core.queue_engine import Act, EngineError
 from qmail.core.queue_layout import find_layout
 from qmail.core.queue_read import DiskQueue
 from qmail.core.routing import routes_from
@@ -302,6 +302,8 @@ def main(argv: Sequence[str]) -> int:
         return cannot_start(f"unable to open mutex: {trouble}")
     try:
         return SendService(home, accounts, policy).run()
+    except EngineError as trouble:
+        return cannot_start(str(trouble))
     except OSError as trouble:
         name = errno.errorcode.get(trouble.errno or 0, "?")
         return cannot_start(f"{name}: {trouble}")

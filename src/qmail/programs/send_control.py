@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from qmail.core.operator import Answers, Operator
+from qmail.core.operator_acts import PAUSE
 from qmail.edge.log import complain
 from qmail.edge.station import Door, Listener, Station
 from qmail.protocol.control_door import QUESTION_FRAME_MAX, Answer, Question
@@ -34,6 +35,8 @@ class Caller:
     door: Door
     works: deque[tuple[int, Answers]] = field(default_factory=deque)
     """What is being answered, by tag: in turn."""
+    asked_back: dict[int, Answers] = field(default_factory=dict)
+    """What waits for the operator's yes."""
 
 
 class ControlDesk:
@@ -73,7 +76,10 @@ class ControlDesk:
             return
         for payload in payloads:
             question = Question.unpack(payload)
-            if len(caller.works) >= QUESTIONS_MAX:
+            if question.verb == "yes":
+                caller.works += [(question.tag, caller.asked_back.pop(question.tag, iter(())))]
+                continue
+            if len(caller.works) + len(caller.asked_back) >= QUESTIONS_MAX:
                 raise FrameError("too many questions at a time")
             caller.works.append((question.tag, self._operator.answer(question)))
 
@@ -92,16 +98,20 @@ class ControlDesk:
         ready = [caller for caller in self._callers.values() if self._may_go_on(caller)]
         while ready and clock() < until:
             for caller in tuple(ready):
-                self._step(caller)
-                if not self._may_go_on(caller):
+                if not (self._step(caller) and self._may_go_on(caller)):
                     ready.remove(caller)
         for caller in tuple(self._callers.values()):
             caller.door.flush()
 
-    def _step(self, caller: Caller) -> None:
+    @staticmethod
+    def _step(caller: Caller) -> bool:
+        """Go on with one question. Returns: False when nothing more can be done in this turn."""
         tag, work = caller.works.popleft()
-        answer = next(work, Answer(tag, "error", (b"no answer",)))
-        if answer is not None:
+        answer = next(work, Answer(tag, "error", (b"there is no such question",)))
+        if answer is not None and answer is not PAUSE:
             caller.door.send(answer.pack())
-        if answer is None or answer.kind not in ("done", "error"):
+        if answer is not None and answer.kind == "found":
+            caller.asked_back[tag] = work
+        elif answer is None or answer.kind not in ("done", "error"):
             caller.works.append((tag, work))
+        return answer is not PAUSE

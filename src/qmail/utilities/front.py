@@ -3,9 +3,9 @@
 qmail init [--home DIR] [--host NAME] [--listen 'smtp HOST:PORT']
 qmail check [--home DIR]
 qmail explain ADDRESS [--from SENDER]
-qmail queue list|show|count [NUMBER ...] [FILTER ...]
 qmail trace WHAT [--last N] [--since TIME] [--json]
 qmail queue check [--repair]
+qmail queue list|show|count|hold|release|retry|delete|bounce [NUMBER ...] [FILTER ...]
 """
 
 import argparse
@@ -19,7 +19,7 @@ from qmail.protocol.exits import Exit
 SUB_COMMANDS: Final = {
     "init": "make a home: accounts, folders, control files; repair one that is there",
     "check": "say what is wrong with a home, and what to do about it; change nothing",
-    "queue": "look at the queue while it works; check, repair and move it",
+    "queue": "look at the queue and steer it while it works; check, repair and move it",
     "trace": "show all that happened to a message",
     "explain": "say where mail for an address would go, step by step; deliver nothing",
 }

@@ -16,6 +16,12 @@ SUB_COMMANDS: Final = {
     "list": ("queue_list", "list messages, one a line"),
     "show": ("queue_list", "show messages with each of their recipients"),
     "count": ("queue_list", "count messages by sender, recipient domain, reason or age"),
+    "hold": ("queue_acts", "try messages no more until they are released"),
+    "release": ("queue_acts", "try held messages again, at once"),
+    "retry": ("queue_acts", "try waiting messages at once"),
+    "delete": ("queue_acts", "give messages up and tell nobody; undo works for ten minutes"),
+    "bounce": ("queue_acts", "give messages up and tell their senders, in ten minutes"),
+    "undo": ("queue_undo", "take back the last delete or bounce, or an earlier one"),
     "check": ("queue_check", "find what is wrong with the files of the queue, and mend it"),
 }
 """Name, module in qmail.utilities with `main(name, argv) -> int`, and purpose of each."""

@@ -1,0 +1,268 @@
+"""Acts on messages that wait, that run, that are new, that wait for their domain."""
+
+from tests.core.test_operator import LATER, ask, deferred
+from tests.fakes.send_world import World
+
+from qmail.core.host_limits import HostLimit, HostLimits
+from qmail.core.operator_acts import PAUSE, UNDO_S
+from qmail.protocol.control_door import Question, Row
+from qmail.protocol.queue_filter import Filter
+
+ALL = Filter()
+DAY_S = 90000
+
+
+def act(world: World, verb: str, chosen: Filter = ALL, text: bytes = b"") -> tuple[int, ...]:
+    """Have something done. Returns: operation, messages, recipients, busy."""
+    last = None
+    question = Question(tag=1, verb=verb, filter=chosen, text=text)
+    for last in world.send.operator.answer(question):
+        if last is PAUSE:
+            world.turn()
+    assert last is not None
+    assert last.kind == "done", last
+    return tuple(int(field) for field in last.fields)
+
+
+def states(world: World) -> list[str]:
+    return [row.state for row in ask(world, "list") if isinstance(row, Row)]
+
+
+def test_held_messages_are_not_tried_until_released() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex")
+    assert act(world, "hold")[1:] == (1, 1, 0)
+    world.pass_time(DAY_S)
+    assert world.running == []
+    assert states(world) == ["held"]
+    assert act(world, "hold")[1] == 0
+    assert act(world, "release")[1:] == (1, 1, 0)
+    world.turn()
+    assert [who for _, who in world.running] == [b"x@b.ex"]
+
+
+def test_one_recipient_is_held_and_the_other_goes_on() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex", b"y@c.ex")
+    act(world, "hold", Filter(recipient=b"*@b.ex"))
+    world.pass_time(1000)
+    ((delivery, who),) = world.running
+    assert who == b"y@c.ex"
+    world.report(delivery, b"K")
+    world.clean()
+    world.pass_time(DAY_S)
+    assert world.running == []
+    act(world, "release", Filter(recipient=b"x@*"))
+    world.turn()
+    ((delivery, who),) = world.running
+    assert who == b"x@b.ex"
+    world.report(delivery, b"K")
+    assert world.orders == [b"foop/5"]
+
+
+def test_retry_makes_due_once() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex")
+    assert act(world, "retry")[1] == 1
+    world.turn()
+    ((delivery, _),) = world.running
+    assert act(world, "retry")[1] == 0
+    world.report(delivery, LATER)
+    world.turn()
+    assert world.running == []
+    world.pass_time(DAY_S)
+    assert len(world.running) == 1
+
+
+def test_a_delivery_that_runs_ends_and_is_then_held() -> None:
+    world = World()
+    world.arrive(5, b"x@b.ex", b"y@b.ex")
+    world.clean()
+    (first, _), (second, _) = world.running
+    assert act(world, "hold")[1:] == (1, 2, 0)
+    world.report(first, b"K")
+    world.report(second, LATER)
+    world.pass_time(DAY_S)
+    assert world.running == []
+    assert states(world) == ["held"]
+
+
+def test_recipients_of_an_open_message_that_are_not_begun_are_left_out() -> None:
+    world = World(remote=1)
+    world.arrive(5, b"x@b.ex", b"y@b.ex", b"z@b.ex")
+    world.clean()
+    act(world, "hold", Filter(recipient=b"y@*"))
+    ((first, _),) = world.running
+    world.report(first, b"K")
+    ((second, who),) = world.running
+    assert who == b"z@b.ex"
+    world.report(second, b"K")
+    world.pass_time(DAY_S)
+    assert world.running == []
+    act(world, "release")
+    world.turn()
+    assert [who for _, who in world.running] == [b"y@b.ex"]
+
+
+def test_recipients_that_wait_for_their_domain_are_left_out() -> None:
+    world = World(hosts=HostLimits(HostLimit(at_once=1)))
+    world.arrive(5, b"x@b.ex", b"y@b.ex", b"z@b.ex")
+    world.clean()
+    act(world, "delete", Filter(recipient=b"[yz]@*"))
+    ((first, _),) = world.running
+    world.report(first, b"K")
+    world.turn()
+    assert world.running == []
+    world.pass_time(DAY_S)
+    world.pass_time(1)
+    world.pass_time(1)
+    world.turn()
+    assert world.orders == [b"foop/5"]
+
+
+def test_a_new_message_that_waits_for_a_slot_is_written_down_and_held() -> None:
+    world = World(remote=1)
+    world.arrive(5, b"x@b.ex")
+    world.arrive(6, b"y@b.ex")
+    assert act(world, "hold", Filter(numbers=(6,)))[1:] == (1, 1, 0)
+    ((first, _),) = world.running
+    world.report(first, b"K")
+    world.clean()
+    world.pass_time(DAY_S)
+    assert world.running == []
+    assert 6 in world.engine.kept
+    act(world, "release")
+    world.turn()
+    assert [who for _, who in world.running] == [b"y@b.ex"]
+
+
+def test_a_first_try_that_runs_is_left_alone() -> None:
+    world = World()
+    world.arrive(5, b"x@b.ex")
+    assert act(world, "delete")[1:] == (0, 0, 1)
+
+
+def test_what_is_deleted_goes_after_ten_minutes_and_nobody_is_told() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex")
+    assert act(world, "delete")[0] == 1
+    world.pass_time(UNDO_S - 10)
+    assert states(world) == ["deleted"]
+    assert world.orders == []
+    world.pass_time(20)
+    world.pass_time(1)
+    world.turn()
+    assert world.orders == [b"foop/5"]
+    assert world.bounces == []
+    assert b"operator: msg 5 deleted to remote x@b.ex" in world.lines
+
+
+def test_what_is_bounced_is_told_with_the_reason() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex", b"y@c.ex")
+    act(world, "bounce", Filter(recipient=b"*@b.ex"), b"Moved away.")
+    world.pass_time(UNDO_S + 1)
+    world.turn()
+    assert world.engine.told[5] == b"<x@b.ex>:\nMoved away.\n\n"
+    world.turn()
+    ((delivery, who),) = world.running
+    assert who == b"y@c.ex"
+    world.report(delivery, b"K")
+    (bounce,) = world.bounces
+    assert b"<x@b.ex>:\nMoved away.\n" in bounce.head
+
+
+def test_undo_brings_back_the_last_or_a_named_one() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex")
+    deferred(world, 6, b"y@b.ex")
+    first = act(world, "delete", Filter(numbers=(5,)))[0]
+    second = act(world, "bounce", Filter(numbers=(6,)))[0]
+    assert act(world, "undo", text=b"%d" % first)[:3] == (first, 1, 1)
+    assert act(world, "undo")[:3] == (second, 1, 1)
+    assert act(world, "undo") == (0, 0, 0, 0)
+    world.turn()
+    assert {who for _, who in world.running} == {b"x@b.ex", b"y@b.ex"}
+
+
+def test_what_is_final_can_not_be_undone() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex")
+    act(world, "delete")
+    world.pass_time(UNDO_S + 1)
+    assert act(world, "undo") == (0, 0, 0, 0)
+
+
+def test_what_is_set_aside_is_not_taken_again() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex")
+    act(world, "delete")
+    for verb in ("hold", "release", "retry", "delete", "bounce"):
+        assert act(world, verb)[1] == 0
+
+
+def test_a_held_message_can_be_deleted_and_an_undo_leaves_it_held() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex")
+    act(world, "hold")
+    act(world, "delete")
+    act(world, "undo")
+    assert states(world) == ["held"]
+    world.pass_time(DAY_S)
+    assert world.running == []
+
+
+def test_a_full_disk_is_told_and_nothing_is_held() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex")
+    store = world.engine.notes._store
+    store.is_broken = True  # type: ignore[attr-defined]
+    answers = list(world.send.operator.answer(Question(tag=1, verb="hold")))
+    assert answers[-1] is not None
+    assert answers[-1].kind == "error"
+    store.is_broken = False  # type: ignore[attr-defined]
+    assert states(world) == ["waiting"]
+    world.pass_time(DAY_S)
+    assert len(world.running) == 1
+
+
+def test_a_failed_sync_is_told_and_nothing_is_held() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex")
+    world.engine.broken.add("commit")
+    last = None
+    for last in world.send.operator.answer(Question(tag=1, verb="hold")):
+        if last is PAUSE:
+            world.send.settle_turn()
+    assert last is not None
+    assert last.kind == "error"
+    world.engine.broken.clear()
+    world.pass_time(DAY_S)
+    assert len(world.running) == 1
+
+
+def test_many_messages_are_taken_in_slices_with_one_commit_each() -> None:
+    world = World()
+    for number in range(1, 251):
+        deferred(world, number, b"x@b.ex")
+    world.engine.log.clear()
+    assert act(world, "hold")[1] == 250
+    assert world.engine.log.count("commit") == 3
+    assert act(world, "delete")[1] == 250
+    world.pass_time(UNDO_S + 1)
+    for _ in range(20):
+        world.pass_time(1)
+        world.clean()
+    assert not world.engine.kept
+    assert not len(world.engine.notes)
+
+
+def test_operations_that_can_be_undone_are_listed() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex")
+    act(world, "hold")
+    act(world, "delete")
+    assert ask(world, "operations") == [
+        ("operation", b"2", b"deleted", b"1", b"600"),
+        ("done", b"1", b"0"),
+    ]
