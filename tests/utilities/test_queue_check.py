@@ -242,6 +242,18 @@ def test_wrong_owners_are_set(home: Path) -> None:
     assert whole_messages(home / "queue") == wanted_messages(planted)
 
 
+def test_what_operators_hold_is_no_fault(home: Path) -> None:
+    plant(home, 2)
+    notes = home / "queue/info/notes"
+    notes.write_bytes(b"x")
+    owner = (home / "queue/info").stat()
+    os.chown(notes, owner.st_uid, owner.st_gid)
+    notes.chmod(0o600)
+    assert check(str(home)).findings == []
+    repair(str(home))
+    assert notes.read_bytes() == b"x"
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="needs root: a file of another account is linked")
 def test_a_hard_link_to_a_file_of_root_is_not_given_away(home: Path) -> None:
     plant(home, 2)

@@ -15,7 +15,8 @@ from typing import Final
 from qmail.core.clock import REAL_CLOCK
 from qmail.core.controls import control_reader
 from qmail.core.held_fs import HeldFs, Ownership
-from qmail.core.places import QUEUE_PLACES, ROOT, TCPTO_BYTES, Kind, Place, read_split
+from qmail.core.notes_file import NEW_PATH, PATH
+from qmail.core.places import QUEUE_PLACES, ROOT, Kind, Place, read_split
 from qmail.core.queue_census import KINDS, folders_of, is_queue_number, names_in
 from qmail.core.queue_faults import Fault, Finding
 from qmail.core.queue_layout import SPLIT_DEFAULT, SPLIT_FOLDERS
@@ -23,6 +24,7 @@ from qmail.core.queue_lost import LOST, LostFolder
 from qmail.core.queue_moves import REPAIR, Mark
 from qmail.edge.accounts import Accounts, one_account, separate_accounts
 from qmail.edge.home_maker import HomeError, HomeMaker, ids_of, shown_owner
+from qmail.protocol.tcpto import TCPTO_BYTES
 
 FILE_PLACES: Final = {
     "pid": ("qmailq", 0o644),
@@ -39,6 +41,8 @@ OWN: Final = (LOST, REPAIR)
 """Folders that a repair makes for itself."""
 ELSEWHERE: Final = ("lost+found", "aquota.user", "aquota.group", *OWN)
 """Names beside the queue's that a file system of its own has, and ours."""
+NOTES: Final = (PATH, NEW_PATH)
+"""What operators hold or gave up: a file of no message."""
 PID_NAME: Final = re.compile(r"\d+\.\d+\.\d+|spare\.\d+(?:\.todo)?", re.ASCII)
 KIND_BITS: Final = {
     Kind.FOLDER: stat.S_IFDIR,
@@ -212,8 +216,16 @@ class Tree:
                 yield self._unknown(name)
         for kind in SPLIT_FOLDERS:
             for name, _ in sorted(names_in(self.fs, kind)):
-                if not is_queue_number(name):
-                    yield self._unknown(f"{kind}/{name}")
+                path = f"{kind}/{name}"
+                if path in NOTES:
+                    yield from self._notes(path)
+                elif not is_queue_number(name):
+                    yield self._unknown(path)
+
+    def _notes(self, path: str) -> Iterator[Finding]:
+        found = self.fs.status(path)
+        if found is not None:
+            yield from self._owner(path, found)
 
     def _unknown(self, path: str) -> Finding:
         why = "no file of the queue is called so"
