@@ -279,7 +279,7 @@ def test_bounces_5_a_bounce_that_is_refused_is_tried_again_and_its_text_kept() -
     world.send.ending.bounced(world.bounces.pop().message, None)
     assert world.turn() == [b"warning: trouble injecting bounce message, will try later"]
     world.pass_time(SYSTEM_FAILURE_S)
-    assert b"<a@here.ex>:\nno\n\n" in world.bounces[0].head
+    assert b"<a@here.ex>:\nno\n\n" in world.text_of(world.bounces[0])
 
 
 def test_queue_7_4_a_pass_that_cannot_be_opened_is_tried_again_after_123_seconds() -> None:

@@ -479,38 +479,6 @@ def test_the_sweep_breathes_after_every_folder_and_believes_no_old_look(
 # --- the end --------------------------------------------------------------------------------------
 
 
-def test_bounces_2_reports_gather_in_bounce(queue: DiskQueue, tmp_path: Path) -> None:
-    keep(queue, tmp_path)
-    assert queue.reports(7) is None
-    queue.blame(7, b"<a>:\nno\n\n")
-    queue.blame(7, b"<b>:\nno\n\n")
-    assert queue.reports(7) == b"<a>:\nno\n\n<b>:\nno\n\n"
-    assert (tmp_path / "bounce/7").stat().st_mode & 0o777 == 0o600
-
-
-def test_reports_that_cannot_be_written_or_read_are_engine_errors(
-    queue: DiskQueue, fs: FailingFs, tmp_path: Path
-) -> None:
-    keep(queue, tmp_path)
-    queue.blame(7, b"<a>:\nno\n\n")
-    fs.refuse("open_append", errno.ENOSPC)
-    with pytest.raises(EngineError):
-        queue.blame(7, b"<b>:\nno\n\n")
-    fs.refuse("read", errno.EIO, "bounce/")
-    with pytest.raises(EngineError):
-        queue.reports(7)
-
-
-def test_queue_7_6_the_reports_go_before_the_sender(
-    queue: DiskQueue, fs: FailingFs, tmp_path: Path
-) -> None:
-    keep(queue, tmp_path)
-    queue.blame(7, b"x\n\n")
-    fs.log.clear()
-    queue.forget(7)
-    assert fs.log == ["unlink bounce/7", f"unlink {INFO}"]
-
-
 def test_a_sync_that_fails_is_an_engine_error(queue: DiskQueue, fs: FailingFs) -> None:
     fs.refuse("sync", errno.EIO)
     with pytest.raises(EngineError):

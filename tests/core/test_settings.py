@@ -11,6 +11,7 @@ from qmail.core.controls import ControlError, load, split_lines
 from qmail.core.controls import settings as settings_of
 from qmail.core.settings import (
     PROGRAM_CONTROLS,
+    BounceFormat,
     InjectControls,
     Listener,
     RemoteControls,
@@ -19,9 +20,11 @@ from qmail.core.settings import (
     SmtpdControls,
     StartControls,
     Verify,
+    parse_bounce_format,
     parse_listeners,
     parse_networks,
     parse_routes,
+    parse_user,
     parse_virtualdomains,
 )
 
@@ -248,3 +251,33 @@ def test_the_default_delivery_is_the_lines_of_its_file() -> None:
     assert load(StartControls, no_files).defaultdelivery == (b"./Mailbox",)
     with pytest.raises(ControlError, match=r"^control/defaultdelivery:2: a NUL byte"):
         load(StartControls, {"defaultdelivery": b"a\n|b\0"}.get)
+
+
+# --- bounces --------------------------------------------------------------------------------------
+
+
+def test_defaults_of_bounces() -> None:
+    found = load(SendControls, only_me)
+    assert (found.bouncemaxbytes, found.bounceformat) == (65536, BounceFormat.QSBMF)
+
+
+@pytest.mark.parametrize("form", BounceFormat)
+def test_bounceformat_is_one_of_its_words(form: BounceFormat) -> None:
+    assert parse_bounce_format("bounceformat", split_lines(form.encode() + b" \n")) is form
+
+
+@pytest.mark.parametrize("raw", [b"", b"\n", b"DSN\n", b"rfc3464\n", b"\xff\n"])
+def test_bounceformat_is_nothing_else(raw: bytes) -> None:
+    with pytest.raises(ControlError, match=r"control/bounceformat:1: .* is none of: qsbmf, dsn"):
+        parse_bounce_format("bounceformat", split_lines(raw))
+
+
+@pytest.mark.parametrize("raw", [b"", b"\n", b"postmaster\n", b"post master\n"])
+def test_oddities_2_doublebounceto_is_a_user_or_nothing(raw: bytes) -> None:
+    assert parse_user("doublebounceto", split_lines(raw)) == raw.rstrip()
+
+
+@pytest.mark.parametrize("raw", [b"a\rb\n", b"a\tb\n", b"caf\xe9\n", b"a\0b\n"])
+def test_a_user_in_a_header_has_no_byte_that_begins_a_field(raw: bytes) -> None:
+    with pytest.raises(ControlError, match="control/bouncefrom:1: "):
+        parse_user("bouncefrom", split_lines(raw))

@@ -77,8 +77,7 @@ MEMBERS_ONLY: Final = "Only members may write to this list."
 def test_a_plain_list_has_the_members_that_are_shown(suite: Suite) -> None:
     write(suite, ".qmail-friends", file_shown("lists.md", ".qmail-friends"))
     suite.send(f"friends@{DOMAIN}", sender="joe@far.example")
-    suite.wait_for("success: did_0+3+0/")
-    suite.wait_for(DELIVERED)
+    suite.wait_for_each("success: did_0+3+0/", DELIVERED)
     (mail,) = taken(suite, "ann")
     assert mail.startswith(f"Return-Path: <friends-owner@{DOMAIN}>\n".encode())
 
@@ -86,8 +85,7 @@ def test_a_plain_list_has_the_members_that_are_shown(suite: Suite) -> None:
 def test_members_pass_the_guard_of_a_closed_list(suite: Suite) -> None:
     write(suite, ".qmail-friends", block("lists.md", MEMBERS_ONLY))
     suite.send(f"friends@{DOMAIN}", sender="BOB@far.example")
-    suite.wait_for("success: did_0+2+2/")
-    suite.wait_for(DELIVERED)
+    suite.wait_for_each("success: did_0+2+2/", DELIVERED)
     assert len(taken(suite, "ann")) == 1
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from tests.fakes.queue_world import START, FakeClock
 
-from qmail.core.bounce import BounceControls
+from qmail.core.bounce import BounceControls, Material
+from qmail.core.bounce_form import bounce_parts
 from qmail.core.dispatch import Dispatcher
 from qmail.core.dispatch_values import Bounce, Policy
 from qmail.core.host_limits import NO_LIMITS, HostLimits
@@ -166,7 +167,7 @@ class FakeEngine:
     def reports(self, message: int) -> bytes | None:
         if "reports" in self.broken:
             raise EngineError("reports failed")
-        return self.told.get(message)
+        return b"bounce/%d" % message if self.told.get(message) else None
 
     def forget(self, message: int) -> None:
         self._do("forget", message)
@@ -292,6 +293,12 @@ class World:
                 self.engine.todo.pop(int(order[5:]), None)
         assert self.send.ending.orders.answered(answer * len(orders))
         return self.turn()
+
+    def text_of(self, bounce: Bounce) -> bytes:
+        """Return a bounce as it is queued; the original is one line."""
+        told = self.engine.told[bounce.message.number]
+        material = Material(9, int(START), lambda: iter((told,)), lambda: iter((b"original\n",)))
+        return b"".join(bounce_parts(bounce.notice, material, b"token"))
 
     @property
     def running(self) -> list[tuple[int, bytes]]:

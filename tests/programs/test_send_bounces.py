@@ -1,4 +1,4 @@
-"""How qmail-send queues its bounces (spec/bounces.md 3 and 5)."""
+"""How qmail-send queues its bounces (spec/bounces.md 3 and 5); what they say is core's business."""
 
 import os
 import socket
@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from qmail.core.bounce import BounceControls, Notice
 from qmail.core.dispatch_values import Bounce, Message, Stage
 from qmail.edge.station import Station, listen_door
 from qmail.mail import Envelope
-from qmail.programs.send_bounces import BounceDesk, ended
+from qmail.programs.send_bounces import BounceDesk, new_token
 from qmail.protocol.doors import FRAME_BYTES_MAX, Receipt, Submission
 from qmail.protocol.netstring import FrameReader
 
 WAIT_S = 20.0
-HEAD = b"Subject: failure notice\n\n"
+TOLD = b"<ann@far.ex>:\nno\n\n"
+BREAK = b"--- Below this line is a copy of the message.\n\n"
+HEAD = TOLD + BREAK + b"Return-Path: <joe@a.ex>\n"
+"""What is certain of a bounce's text, between its intro and the message."""
 KEEP = """#!/bin/sh
 cat >"$KEPT"
 cat <&1 >"$KEPT.envelope"
@@ -28,22 +32,30 @@ class World:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        for name in ("run", "queue/mess/0"):
+        for name in ("run", "queue/mess/0", "queue/bounce"):
             (home / name).mkdir(parents=True)
         self.station = Station()
         self.said: list[tuple[int, int | None]] = []
+        self.refusals: list[bytes] = []
         self.desk = BounceDesk(self.station, str(home), os.getuid(), self._bounced)
 
-    def _bounced(self, message: Message, qp: int | None, _trace_id: bytes) -> None:
+    def _bounced(
+        self, message: Message, qp: int | None, trace_id: bytes = b"", *, refusal: bytes = b""
+    ) -> None:
         self.said.append((message.number, qp))
+        self.refusals.append(refusal)
 
-    def bounce(self, number: int, text: bytes | None) -> None:
+    def bounce(self, number: int, text: bytes | None, *, bytes_max: int = 1 << 20) -> None:
         """Have message `number` bounced; None: its file is missing."""
         if text is not None:
             (self.home / f"queue/mess/0/{number}").write_bytes(text)
+        (self.home / f"queue/bounce/{number}").write_bytes(TOLD)
         message = Message(number, b"joe@a.ex", None, Stage.ENDING)
         envelope = Envelope(b"", (b"joe@a.ex",))
-        self.desk.submit(Bounce(message, envelope, HEAD, b"0/%d" % number))
+        controls = BounceControls(b"MAILER-DAEMON", b"h.ex", b"postmaster", b"h.ex", bytes_max)
+        notice = Notice(sender=b"joe@a.ex", recipient=b"joe@a.ex", controls=controls, now=0)
+        reports, body = b"bounce/%d" % number, b"0/%d" % number
+        self.desk.submit(Bounce(message, envelope, notice, reports, body))
 
     def settle(self) -> None:
         """Serve until the fate of every bounce is known."""
@@ -74,7 +86,8 @@ def test_a_small_bounce_crosses_in_one_frame_head_first(world: World) -> None:
         world.bounce(7, b"Received: x\n\nbody\n")
         queue, _ = door.accept()
         (frame,) = take(queue, 1)
-        assert frame.data == HEAD + b"Received: x\n\nbody\n"
+        assert frame.data.startswith(b"Date: ")
+        assert frame.data.endswith(HEAD + b"Received: x\n\nbody\n")
         assert frame.envelope == b"F\0Tjoe@a.ex\0\0"
         assert world.desk.is_busy
         queue.sendall(Receipt(frame.tag, 0, 4711).pack())
@@ -87,9 +100,8 @@ def test_oddities_1_a_bounce_always_ends_with_a_line_feed(world: World) -> None:
     with listen_door(str(world.home), "queue") as door:
         world.bounce(7, b"no line feed")
         queue, _ = door.accept()
-        assert take(queue, 1)[0].data == HEAD + b"no line feed\n"
+        assert take(queue, 1)[0].data.endswith(HEAD + b"no line feed\n")
         queue.close()
-    assert (ended(b""), ended(b"x"), ended(b"x\n")) == (b"\n", b"x\n", b"x\n")
 
 
 def test_bounces_5_a_refused_bounce_is_told_of(world: World) -> None:
@@ -120,6 +132,36 @@ def test_bounces_5_when_qmail_queue_goes_what_it_had_is_tried_later(world: World
     assert sorted(world.said) == [(7, None), (8, None)]
 
 
+def test_bounces_5_qmail_queue_may_refuse_for_good(world: World) -> None:
+    with listen_door(str(world.home), "queue") as door:
+        world.bounce(7, b"x\n")
+        world.bounce(8, b"x\n")
+        queue, _ = door.accept()
+        first, second = take(queue, 2)
+        queue.sendall(Receipt(first.tag, 31, 0).pack() + Receipt(second.tag, 71, 0).pack())
+        world.settle()
+        queue.close()
+    assert world.said == [(7, None), (8, None)]
+    assert world.refusals == [b"mail server permanently rejected message (#5.3.0)", b""]
+
+
+def test_bouncemaxbytes_the_header_of_a_long_message_needs_no_child(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("a child"))
+    with listen_door(str(world.home), "queue") as door:
+        world.bounce(7, b"Subject: long\n\n" + b"x" * 300_000, bytes_max=65536)
+        queue, _ = door.accept()
+        assert take(queue, 1)[0].data.endswith(b"Return-Path: <joe@a.ex>\nSubject: long\n\n")
+        queue.close()
+
+
+def test_no_two_bounces_have_the_same_boundary() -> None:
+    tokens = {new_token() for _ in range(100)}
+    assert len(tokens) == 100
+    assert all(token.isalnum() for token in tokens)
+
+
 def test_a_receipt_for_nothing_is_nothing(world: World) -> None:
     with listen_door(str(world.home), "queue") as door:
         world.bounce(7, b"x\n")
@@ -142,7 +184,7 @@ def test_a_long_bounce_is_streamed_by_a_child(world: World, size: int) -> None:
         queue.settimeout(WAIT_S)
         while not frames or frames[-1].kind != b"E":
             frames += map(Submission.unpack, reader.feed(queue.recv(1 << 20)))
-        assert b"".join(frame.data for frame in frames) == HEAD + text + b"\n"
+        assert b"".join(frame.data for frame in frames).endswith(HEAD + text + b"\n")
         assert frames[-1].envelope == b"F\0Tjoe@a.ex\0\0"
         queue.sendall(Receipt(frames[-1].tag, 0, 99).pack())
         world.settle()
@@ -172,7 +214,9 @@ def test_bounces_5_qmailqueue_applies_to_bounces(
     world.settle()
     assert sorted(number for number, _ in world.said) == list(range(7, 13))
     assert {qp is not None for _, qp in world.said} == {is_queued}
-    assert kept.read_bytes() == HEAD + b"x\n"
+    assert kept.read_bytes().endswith(HEAD + b"x\n")
+    # Exit 31 is for good, 53 may be better another time.
+    assert [refusal != b"" for refusal in world.refusals] == [code == "31"] * 6
     assert Path(f"{kept}.envelope").read_bytes() == b"F\0Tjoe@a.ex\0\0"
 
 

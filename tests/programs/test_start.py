@@ -1,11 +1,13 @@
 """qmail-start with the real programs: starts, stops, starts again (spec/programs.md 1)."""
 
+import email
 import os
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.fakes.homes import HOST, as_owner, open_folder, others_can_run_the_programs
@@ -99,21 +101,40 @@ def test_what_was_queued_before_a_stop_is_delivered_after_the_next_start(suite: 
     assert len(suite.mailbox) == 1
 
 
-def test_a_failure_comes_back_as_a_bounce(running: Suite) -> None:
-    before = running.mailbox
+def test_a_failure_comes_back_as_a_bounce(suite: Suite) -> None:
+    suite.control("bouncemaxbytes", "150000\n")
     with as_owner():
-        (running.home / "alias/.qmail-nosuch").write_text("|exit 100\n")
+        (suite.home / "alias/.qmail-nosuch").write_text("|exit 100\n")
+    suite.start().wait_for("status: ")
     text = "no line feed at the end " * 6000
-    for body in ("short\n", text):
-        running.send(f"nosuch@{HOST}", sender=POSTMASTER, text=body)
-        running.wait_for(": failure: ")
-        running.wait_for_each("bounce msg ", "success: did_1+0+0/")
-    short, long = sorted((m for m in running.mailbox if m not in before), key=len)
-    for message in (short, long):
+    sizes = []
+    for body in ("short\n", text, text * 2):
+        suite.send(f"nosuch@{HOST}", sender=POSTMASTER, text=body)
+        suite.wait_for(": failure: ")
+        suite.wait_for_each("bounce msg ", "success: did_1+0+0/")
+        (message,) = (m for m in suite.mailbox if len(m) not in sizes)
         assert b"\nHi. This is the qmail-send program at me.ex.\n" in message
         assert b"\n<nosuch@me.ex>:\n" in message
         assert message.endswith(b"\n")
-    assert text.encode() in long
+        assert (body.encode() in message) is (body != text * 2)
+        sizes.append(len(message))
+
+
+def test_a_failure_comes_back_in_the_form_that_bounceformat_says(suite: Suite) -> None:
+    with as_owner():
+        (suite.home / "alias/.qmail-nosuch").write_text("|exit 100\n")
+    suite.control("bounceformat", "dsn\n")
+    suite.start().wait_for("status: ")
+    suite.send(f"nosuch@{HOST}", sender=POSTMASTER)
+    suite.wait_for_each("bounce msg ", "success: did_1+0+0/")
+    (message,) = suite.mailbox
+    report: Any = email.message_from_bytes(message)
+    assert report.get_content_type() == "multipart/report"
+    _, status, original = report.get_payload()
+    about, recipient = status.get_payload()
+    assert about["Reporting-MTA"] == "dns; me.ex"
+    assert recipient["Final-Recipient"] == f"rfc822; nosuch@{HOST}"
+    assert original.get_payload()[0]["Return-Path"] == f"<{POSTMASTER}>"
 
 
 # --- what keeps it from starting ------------------------------------------------------------------

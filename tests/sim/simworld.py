@@ -18,7 +18,8 @@ from tests.sim.power import Choice, Power
 from tests.sim.simclock import SimClock
 from tests.sim.simfs import SimFs
 
-from qmail.core.bounce import BounceControls
+from qmail.core.bounce import BounceControls, Material
+from qmail.core.bounce_form import bounce_parts
 from qmail.core.dispatch import Dispatcher
 from qmail.core.dispatch_values import Bounce, Message, Policy
 from qmail.core.maildir import Folder, GroupCommit, deliver, prepare
@@ -320,8 +321,19 @@ class SendProgram:
             bounce = bounces.pop(0)
             tag = next(self._tags)
             self.asked[tag] = bounce.message
-            rest = self._disks.queue.read("mess/" + bounce.body.decode(), BODY_BYTES_MAX)
-            queue.submit_bounce(tag, bounce.envelope, bounce.head + rest)
+            parts = bounce_parts(bounce.notice, self._material(bounce), b"token%d" % tag)
+            queue.submit_bounce(tag, bounce.envelope, b"".join(parts))
+
+    def _material(self, bounce: Bounce) -> Material:
+        disk, path = self._disks.queue, "mess/" + bounce.body.decode()
+        found = disk.info(path)
+        assert found is not None
+        return Material(
+            found.size,
+            int(found.mtime),
+            lambda: disk.parts(bounce.reports.decode()),
+            lambda: disk.parts(path),
+        )
 
     def take_receipts(self, receipts: list[Receipt]) -> None:
         """Hear what became of the bounces."""

@@ -94,8 +94,8 @@ def test_the_heading_names_the_ids_in_the_classic_order(
 def test_bytes_that_do_not_print_are_shown_as_question_marks(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (home / "control/doublebounceto").write_bytes(b"a\xff\x1bb\n")
-    assert "It is a??b." in blocks(capsys)["doublebounceto"]
+    (home / "control/smtpgreeting").write_bytes(b"a\xff\x1bb\n")
+    assert "It is 220 a??b." in blocks(capsys)["smtpgreeting"]
 
 
 def test_without_a_home_it_ends_with_111(

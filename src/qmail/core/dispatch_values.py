@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from qmail.core.bounce import BounceControls
+from qmail.core.bounce import BounceControls, Notice
 from qmail.core.host_limits import NO_LIMITS, HostLimits
 from qmail.core.queue_engine import Arrival, Ticket
 from qmail.core.routing import Routes
@@ -64,11 +64,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Bounce:
-    """A bounce to be queued: `head`, then the bytes of the message that `body` names."""
+    """A bounce to be queued: `notice`, with what `reports` and `body` name in the queue."""
 
     message: Message
     envelope: Envelope
-    head: bytes
+    notice: Notice
+    reports: bytes
     body: bytes
 
 

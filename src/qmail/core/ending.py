@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 
-from qmail.core.bounce import BounceControls, bounce_envelope, bounce_head
+from qmail.core.bounce import NOBODY, BounceControls, Notice, bounce_envelope, original_sender
 from qmail.core.clock import Clock
 from qmail.core.dispatch_values import Bounce, Journal, Message, Stage
 from qmail.core.orders import Orders
 from qmail.core.queue_engine import Arrival, EngineError, QueueEngine
 from qmail.core.schedule import SYSTEM_FAILURE_S
 from qmail.core.turn import Turn
+from qmail.protocol.logtext import safe
 
 
 class Ending:
@@ -25,6 +26,8 @@ class Ending:
         self._clock = clock
         self._controls = controls
         self._turn = turn
+        self._refusals: dict[int, bytes] = {}
+        """Why qmail-queue refused a message's bounce for good: its double bounce tells of that."""
 
     def reread(self, controls: BounceControls) -> None:
         """HUP: bounce by these from now on."""
@@ -41,27 +44,55 @@ class Ending:
         if reports is None:
             self._end(message)
             return
-        envelope = bounce_envelope(message.sender, self._controls)
+        sender, refusal = original_sender(message.sender), self._refusals.get(message.number, b"")
+        envelope = bounce_envelope(sender, self._controls, is_refused=bool(refusal))
         if envelope is None:
-            text = b"triple bounce: discarding bounce/%d" % message.number
+            degree = b"triple" if sender == NOBODY else b"double"
+            text = b"%b bounce: discarding bounce/%d" % (degree, message.number)
             self.journal.add(text + message.tail)
             self._end(message)
             return
-        now = int(self._clock.now())
-        head = b"".join(bounce_head(message.sender, reports, self._controls, now))
-        self.bounces.append(Bounce(message, envelope, head, self._engine.body(message.number)))
+        notice = Notice(
+            sender=sender,
+            recipient=envelope.recipients[0],
+            controls=self._controls,
+            now=int(self._clock.now()),
+            refusal=refusal,
+        )
+        body = self._engine.body(message.number)
+        self.bounces.append(Bounce(message, envelope, notice, reports, body))
 
     def _complete_later(self, message: Message, trouble: object) -> None:
         self.journal.warn(trouble)
         self._turn.later(SYSTEM_FAILURE_S, lambda: self.complete(message))
 
-    def bounced(self, message: Message, qp: int | None, trace_id: bytes = b"") -> None:
-        """The bounce of `message` is queued as `qp`, with an id of its own; None: it is not."""
+    def bounced(
+        self, message: Message, qp: int | None, trace_id: bytes = b"", *, refusal: bytes = b""
+    ) -> None:
+        """The bounce of `message` is queued as `qp`, with an id of its own; None: it is not.
+
+        `refusal` says why it will never be; without one it is tried again.
+        """
         if qp is None:
-            self._complete_later(message, "trouble injecting bounce message, will try later")
+            if refusal:
+                self._refused(message, refusal)
+            else:
+                self._complete_later(message, "trouble injecting bounce message, will try later")
             return
         self.journal.add(b"bounce msg %d qp %d%b" % (message.number, qp, message.tail))
         self.journal.child_of(message.tail, trace_id)
+        self._end(message)
+
+    def _refused(self, message: Message, refusal: bytes) -> None:
+        """The postmaster gets what the sender can't get; what nobody can get is dropped aloud."""
+        number, reason = message.number, safe(refusal).decode()
+        if original_sender(message.sender) and number not in self._refusals:
+            self.journal.warn(f"bounce of msg {number} refused: {reason}")
+            self._refusals[number] = refusal
+            self.complete(message)
+            return
+        text = f"double bounce of msg {number} refused: {reason} discarding bounce/{number}"
+        self.journal.alert(text)
         self._end(message)
 
     def _end(self, message: Message) -> None:
@@ -70,6 +101,7 @@ class Ending:
         except EngineError as trouble:
             self._complete_later(message, trouble)
             return
+        self._refusals.pop(message.number, None)
         self.journal.add(b"end msg %d%b" % (message.number, message.tail))
         self.remove(message, b"foop/%d" % message.number)
 

@@ -134,7 +134,7 @@ class QueueEngine(Protocol):
         ...
 
     def reports(self, message: int) -> bytes | None:
-        """Return what `blame` gathered, None when nobody failed."""
+        """Return where to find what `blame` gathered, in the engine's words; None: nothing."""
         ...
 
     def forget(self, message: int) -> None:

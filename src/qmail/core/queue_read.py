@@ -26,7 +26,6 @@ from qmail.protocol.trace_id import HEAD_BYTES, id_of_message
 EVERY_FILE: Final = Files(mess=True, todo=True, info=True, local=True, remote=True, bounce=True)
 MARKED_MAX: Final = 2
 """With marks in more files than this, one sync of everything is cheaper."""
-REPORTS_BYTES_MAX: Final = 64 * 1024 * 1024
 UNPACKED_MAX: Final = 100
 """More recipients than these stay packed."""
 
@@ -48,6 +47,8 @@ class DiskQueue:
         self._marked: set[str] = set()
         self._has_more = True
         self._synced_with_marks: set[str] = set()
+        self._told: set[int] = set()
+        """Messages whose bounce/N is known to end with a whole paragraph."""
 
     # --- start and sweep ------------------------------------------------------------------------
 
@@ -259,17 +260,31 @@ class DiskQueue:
     def blame(self, message: int, paragraph: bytes) -> None:
         """Append to bounce/N."""
         path = self._layout.bounce(message)
-
         self._has_more = True
 
         def append() -> None:
             fd = self._fs.open_append(path, 0o600)
             try:
-                self._fs.write(fd, paragraph)
+                is_begun = message in self._told or not self._fs.info_of(fd).size
+                self._fs.write(fd, paragraph if is_begun else self._close_torn(path) + paragraph)
+                self._told.add(message)
+            except OSError:
+                # Perhaps half of it was written.
+                self._told.discard(message)
+                raise
             finally:
                 self._fs.close(fd)
 
         self._try(append, f"unable to append to {path}")
+
+    def _close_torn(self, path: str) -> bytes:
+        """Return what ends the paragraph that a power cut or a full disk left half, if one did."""
+        last = b""
+        for part in self._fs.parts(path):
+            last = (last + part)[-2:]
+        if last == b"\n\n":
+            return b""
+        return b"\n" if last.endswith(b"\n") else b"\n\n"
 
     def renew(self, ticket: Ticket, delay_s: float) -> None:
         """Schedule again; the mtime of the channel file keeps the time over restarts."""
@@ -294,18 +309,18 @@ class DiskQueue:
     # --- the end --------------------------------------------------------------------------------
 
     def reports(self, message: int) -> bytes | None:
-        """Return what `blame` gathered, None when nobody failed."""
+        """Return the path below queue/ of what `blame` gathered, None when nobody failed.
+
+        After a power cut bounce/N can be there and empty: then nobody was marked as told of.
+        """
         path = self._layout.bounce(message)
-        try:
-            return self._fs.read(path, REPORTS_BYTES_MAX)
-        except FileNotFoundError:
-            return None
-        except OSError as trouble:
-            raise EngineError(f"unable to open {path}: {trouble}") from trouble
+        found = self._try(lambda: self._fs.info(path), f"unable to stat {path}")
+        return path.encode() if found is not None and found.size else None
 
     def forget(self, message: int) -> None:
         """Unlink bounce/N, then info/N."""
         self.operators.notes.forget(message)
+        self._told.discard(message)
         self._remove(self._layout.bounce(message))
         self._remove(self._layout.info(message))
 

@@ -4,10 +4,10 @@ from typing import Final
 
 from qmail.core.fs import Fs
 from qmail.core.queue_layout import ENVELOPE_BYTES_MAX
-from qmail.core.queue_read import REPORTS_BYTES_MAX
 from qmail.core.seal import qp_of
 
 NUL: Final = b"\0"
+REPORTS_BYTES_MAX: Final = 64 * 1024 * 1024
 BYTES_MAX: Final = {
     "todo": ENVELOPE_BYTES_MAX,
     "info": ENVELOPE_BYTES_MAX,

@@ -155,6 +155,33 @@ def parse_verify(name: str, lines: list[Line]) -> Verify:
         raise ControlError(name, 1, f"{shown(word)} is none of: {', '.join(Verify)}") from None
 
 
+class BounceFormat(StrEnum):
+    """What control/bounceformat may say."""
+
+    QSBMF = "qsbmf"
+    """qmail's own form: plain paragraphs."""
+    DSN = "dsn"
+    """A delivery status notification (RFC 3464)."""
+
+
+def parse_bounce_format(name: str, lines: list[Line]) -> BounceFormat:
+    """First line as one of the words of `BounceFormat`."""
+    word = parse_line(name, lines)
+    try:
+        return BounceFormat(word.decode("ascii", "replace"))
+    except ValueError:
+        known = ", ".join(BounceFormat)
+        raise ControlError(name, 1, f"{shown(word)} is none of: {known}") from None
+
+
+def parse_user(name: str, lines: list[Line]) -> bytes:
+    """First line as the local part of an address; it may be empty."""
+    text = parse_line(name, lines)
+    if any(byte < 32 or byte >= 127 for byte in text):
+        raise ControlError(name, 1, f"{shown(text)} has bytes that no address has")
+    return text
+
+
 def parse_delivery(name: str, lines: list[Line]) -> tuple[bytes, ...]:
     """Lines as in a `.qmail` file."""
     for line in entries(lines):
@@ -263,9 +290,25 @@ class SendControls:
     envnoathost: bytes | None = control(
         parse_host, ME, doc="Appended to an envelope recipient without @."
     )
-    bouncefrom: bytes = control(parse_line, b"MAILER-DAEMON", doc="User name in From of bounces.")
+    bouncefrom: bytes = control(parse_user, b"MAILER-DAEMON", doc="User name in From of bounces.")
     bouncehost: bytes | None = control(parse_host, ME, doc="Host in From of bounces.")
-    doublebounceto: bytes = control(parse_line, b"postmaster", doc="Who gets double bounces.")
+    bouncemaxbytes: int = control(
+        parse_integer,
+        65536,
+        unit="bytes",
+        kind="integer",
+        doc="Longest message that comes back whole with its bounce; of others the header does.",
+    )
+    bounceformat: BounceFormat = control(
+        parse_bounce_format,
+        BounceFormat.QSBMF,
+        doc="Form of bounces: qsbmf (qmail's own) or dsn (RFC 3464).",
+    )
+    doublebounceto: bytes = control(
+        parse_user,
+        b"postmaster",
+        doc="Who gets double bounces; an empty line: nobody, they are dropped.",
+    )
     doublebouncehost: bytes | None = control(parse_host, ME, doc="The host of doublebounceto.")
     concurrencylocal: int = control(
         parse_integer, 10, kind="integer", doc="Local deliveries at once; 0 holds them."

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.core.bounce import BounceControls
+from qmail.core.bounce import bounce_controls
 from qmail.core.clock import REAL_CLOCK
 from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.dispatch import Dispatcher
@@ -44,15 +44,10 @@ HELLO: Final = b"H"
 
 
 def policy_from(controls: SendControls) -> Policy:
-    """Build what decides. Raises: ControlError: as `routes_from`."""
+    """Build what decides. Raises: ControlError: as `routes_from` and `bounce_controls`."""
     return Policy(
         routes=routes_from(controls),
-        bounces=BounceControls(
-            controls.bouncefrom,
-            controls.bouncehost or b"bouncehost",
-            controls.doublebounceto,
-            controls.doublebouncehost or b"doublebouncehost",
-        ),
+        bounces=bounce_controls(controls),
         lifetime_s=controls.queuelifetime,
         limits={
             Channel.LOCAL: controls.concurrencylocal,

@@ -3,24 +3,39 @@
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
+from qmail.core.bounce import Material
+from qmail.core.bounce_form import bounce_parts
 from qmail.core.dispatch_values import Bounce, Message
 from qmail.edge.caller import Caller, Line
 from qmail.edge.doorway import forget_folders
 from qmail.edge.station import Station
 from qmail.edge.submit import submit
+from qmail.mail import Letter, Result
 from qmail.protocol.doors import MESSAGE_INLINE_MAX, Receipt, Submission
-from qmail.protocol.exits import QueueExit
+from qmail.protocol.exits import queue_result
 
 CHILDREN_MAX: Final = 4
+REFUSED: Final = b"D"
+ANSWER_BYTES_MAX: Final = 4096
 PART_BYTES: Final = 65536
 _FD_END: Final = 1 << 20
 
-Bounced = Callable[[Message, int | None, bytes], None]
-"""Takes the message that bounces, and qp and id of the bounce; None: it is not queued."""
+
+class Bounced(Protocol):
+    """Who is told what became of each bounce."""
+
+    def __call__(
+        self, message: Message, qp: int | None, trace_id: bytes = b"", *, refusal: bytes = b""
+    ) -> None:
+        """Take the message that bounces, and qp and id of the bounce; qp None: it is not queued.
+
+        `refusal` says why it never will be; without one it may be at another time.
+        """
+        ...
 
 
 class BounceDesk:
@@ -51,40 +66,43 @@ class BounceDesk:
             return
         self._queue.call()
         if not self._queue.is_up:
-            self._bounced(bounce.message, None, b"")
+            self._bounced(bounce.message, None)
             return
         self._tag += 1
         self._asked[self._tag] = bounce
         self._queue.send([Submission(b"M", self._tag, bounce.envelope.pack(), text).pack()])
 
     def _small_text(self, bounce: Bounce) -> bytes | None:
+        """Return all of a bounce that is short; one that is not takes a child to read it."""
+        text, size = [], 0
         try:
-            with open(self._open(bounce), "rb", buffering=0) as file:
-                rest = file.read(MESSAGE_INLINE_MAX) or b""
-                is_whole = os.fstat(file.fileno()).st_size == len(rest)
+            material = material_of(self._home, bounce)
+            if bounce.notice.controls.bytes_max >= material.size > MESSAGE_INLINE_MAX:
+                return None
+            for part in bounce_parts(bounce.notice, material, new_token()):
+                text.append(part)
+                size += len(part)
+                if size >= MESSAGE_INLINE_MAX:
+                    return None
         except OSError:
             return None
-        text = bounce.head + rest
-        return ended(text) if is_whole and len(text) < MESSAGE_INLINE_MAX else None
-
-    def _open(self, bounce: Bounce) -> int:
-        path = f"{self._home}/queue/mess/{bounce.body.decode()}"
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return b"".join(text)
 
     def _on_receipts(self, payloads: list[bytes]) -> None:
         for payload in payloads:
             receipt = Receipt.unpack(payload)
             bounce = self._asked.pop(receipt.tag, None)
             if bounce is not None:
-                is_queued = receipt.code == QueueExit.QUEUED
-                qp = receipt.qp if is_queued else None
-                self._bounced(bounce.message, qp, receipt.trace_id)
+                result = queue_result(receipt.code, receipt.text)
+                qp = receipt.qp if result is None else None
+                refusal = refusal_of(result)
+                self._bounced(bounce.message, qp, receipt.trace_id, refusal=refusal)
 
     def _on_change(self, is_up: bool) -> None:
         if not is_up:
             asked, self._asked = self._asked, {}
             for bounce in asked.values():
-                self._bounced(bounce.message, None, b"")
+                self._bounced(bounce.message, None)
 
     # --- by a child: long messages are streamed, QMAILQUEUE is obeyed ----------------------------
 
@@ -109,26 +127,18 @@ class BounceDesk:
             forget_folders()
             os.closerange(3, writer)
             os.closerange(writer + 1, _FD_END)
-            outcome = submit(self._home, self._parts(bounce), bounce.envelope, os.environ)
+            parts = bounce_parts(bounce.notice, material_of(self._home, bounce), new_token())
+            outcome = submit(self._home, parts, bounce.envelope, os.environ)
             if outcome.result is None:
                 os.write(writer, b"%d %b" % (outcome.qp, outcome.trace_id))
+            else:
+                os.write(writer, REFUSED + refusal_of(outcome.result))
         finally:
             os._exit(0)
 
-    def _parts(self, bounce: Bounce) -> Iterator[bytes]:
-        yield bounce.head
-        fd = self._open(bounce)
-        last = b"\n"
-        while part := os.read(fd, PART_BYTES):
-            yield part
-            last = part
-        os.close(fd)
-        if not last.endswith(b"\n"):
-            yield b"\n"
-
     def _on_child(self, reader: int) -> None:
         try:
-            answer = os.read(reader, 64)
+            answer = os.read(reader, ANSWER_BYTES_MAX)
         except BlockingIOError:
             return
         pid, bounce = self._children.pop(reader)
@@ -136,10 +146,41 @@ class BounceDesk:
         os.close(reader)
         os.waitpid(pid, 0)
         qp, _, trace_id = answer.partition(b" ")
-        self._bounced(bounce.message, int(qp) if qp.isdigit() else None, trace_id)
+        if qp.isdigit():
+            self._bounced(bounce.message, int(qp), trace_id)
+        else:
+            # Nothing at all where the child could not read the message.
+            self._bounced(bounce.message, None, refusal=answer[len(REFUSED) :])
         self._start_children()
 
 
-def ended(text: bytes) -> bytes:
-    """Return `text` with a final line feed: without one it could not be sent by SMTP."""
-    return text if text.endswith(b"\n") else text + b"\n"
+def material_of(home: str, bounce: Bounce) -> Material:
+    """Return what there is in the queue for a bounce. Raises: OSError: it can't be read."""
+    reports = f"{home}/queue/{bounce.reports.decode()}"
+    path = f"{home}/queue/mess/{bounce.body.decode()}"
+    # The message's file is written when it arrives, and never again.
+    found = os.lstat(path)
+    return Material(
+        found.st_size, int(found.st_mtime), partial(_parts_of, reports), partial(_parts_of, path)
+    )
+
+
+def _parts_of(path: str) -> Iterator[bytes]:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        while part := os.read(fd, PART_BYTES):
+            yield part
+    finally:
+        os.close(fd)
+
+
+def new_token() -> bytes:
+    """Return what no other message has: nobody can put it into a message beforehand."""
+    return os.urandom(12).hex().encode()
+
+
+def refusal_of(result: Result | None) -> bytes:
+    """Return why a bounce will never be taken; b"" where it was, or may be at another time."""
+    if result is None or result.letter is not Letter.FAILED:
+        return b""
+    return result.text or b"no reason given"
