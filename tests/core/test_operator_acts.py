@@ -169,7 +169,7 @@ def test_what_is_bounced_is_told_with_the_reason() -> None:
     assert who == b"y@c.ex"
     world.report(delivery, b"K")
     (bounce,) = world.bounces
-    assert b"<x@b.ex>:\nMoved away.\n" in bounce.head
+    assert b"<x@b.ex>:\nMoved away.\n" in world.text_of(bounce)
 
 
 def test_undo_brings_back_the_last_or_a_named_one() -> None:
