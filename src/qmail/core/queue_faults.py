@@ -37,7 +37,7 @@ class Fault(Enum):
     UNKNOWN_NAME = "unknown-name", "a name that no file of the queue has", "moved to lost"
     LOCK_FILE = (
         "lock-file",
-        "lock/trigger is no named pipe, lock/sendmutex no file, lock/tcpto not of 1024 bytes",
+        "lock/trigger is no named pipe, lock/sendmutex no file, lock/tcpto of another size",
         "moved to lost and made anew; tcpto gets its size",
     )
     SPLIT = (

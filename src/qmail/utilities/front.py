@@ -6,6 +6,7 @@ qmail explain ADDRESS [--from SENDER]
 qmail trace WHAT [--last N] [--since TIME] [--json]
 qmail queue check [--repair]
 qmail queue list|show|count|hold|release|retry|delete|bounce [NUMBER ...] [FILTER ...]
+qmail queue export|import FILE
 """
 
 import argparse

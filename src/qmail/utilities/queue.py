@@ -1,6 +1,7 @@
 """qmail queue: look at the queue and steer it. Each sub-command is a file of its own.
 
 They ask the resident qmail-send, which decides and acts; none of them touches a file under it.
+check, export and import are about the files themselves, and change them only where it is stopped.
 """
 
 import argparse
@@ -23,6 +24,8 @@ SUB_COMMANDS: Final = {
     "bounce": ("queue_acts", "give messages up and tell their senders, in ten minutes"),
     "undo": ("queue_undo", "take back the last delete or bounce, or an earlier one"),
     "check": ("queue_check", "find what is wrong with the files of the queue, and mend it"),
+    "export": ("queue_export", "write all messages into one archive"),
+    "import": ("queue_import", "put the messages of an archive into the queue"),
 }
 """Name, module in qmail.utilities with `main(name, argv) -> int`, and purpose of each."""
 

@@ -24,7 +24,6 @@ from qmail.core.queue_lost import LOST, LostFolder
 from qmail.core.queue_moves import REPAIR, Mark
 from qmail.edge.accounts import Accounts, one_account, separate_accounts
 from qmail.edge.home_maker import HomeError, HomeMaker, ids_of, shown_owner
-from qmail.protocol.tcpto import TCPTO_BYTES
 
 FILE_PLACES: Final = {
     "pid": ("qmailq", 0o644),
@@ -184,9 +183,10 @@ class Tree:
             fault = Fault.FOLDER_OWNER if place.kind is Kind.FOLDER else Fault.FILE_OWNER
             why = f"{shown_owner(*real)}, must be {shown_owner(*wanted)}"
             yield self._mend(fault, path, why, partial(self._make, place, "set"))
-        if path == "lock/tcpto" and found.st_size != TCPTO_BYTES:
-            why = f"it has {found.st_size} bytes, must have {TCPTO_BYTES}"
-            yield self._mend(Fault.LOCK_FILE, path, why, partial(self._resize, path))
+        if place.content and found.st_size != len(place.content):
+            why = f"it has {found.st_size} bytes, must have {len(place.content)}"
+            work = partial(self._resize, path, len(place.content))
+            yield self._mend(Fault.LOCK_FILE, path, why, work)
 
     def _replace(self, fault: Fault, place: Place, why: str) -> str:
         moved = self._lose(fault, place.path.removeprefix("queue/"), why)
@@ -203,8 +203,8 @@ class Tree:
             maker.repair(place.path, owner=owner, mode=place.mode, kind=stat.S_IFREG)
         return done
 
-    def _resize(self, path: str) -> str:
-        self.fs.resize(path, TCPTO_BYTES)
+    def _resize(self, path: str, size: int) -> str:
+        self.fs.resize(path, size)
         return "set"
 
     # --- names ----------------------------------------------------------------------------------
