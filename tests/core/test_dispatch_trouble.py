@@ -142,12 +142,17 @@ def test_queue_12_todo_is_scanned_at_least_every_1500_seconds() -> None:
     assert world.running == [(1, b"a@here.ex")]
 
 
-def test_a_folder_that_cannot_be_scanned_is_a_warning() -> None:
+def test_logging_4_a_folder_that_cannot_be_read_is_looked_at_again_after_10_s() -> None:
     world = World()
     world.engine.broken.add("arrivals")
     world.send.rescan()
-    (line,) = world.turn()
-    assert line.startswith(b"warning: unable to scan the queue: ")
+    alert, why = world.turn()
+    assert alert == b"alert: unable to opendir todo, sleeping..."
+    assert why == b"qmail-send: todo: [Errno 5] Input/output error"
+    world.engine.broken.clear()
+    world.queued(7, b"a@here.ex")
+    world.pass_time(10)
+    assert world.running == [(1, b"a@here.ex")]
 
 
 def test_a_sweep_that_fails_is_a_warning_and_tried_again() -> None:
@@ -302,7 +307,7 @@ def test_oddities_6_a_damaged_message_is_reported_once_and_left_alone() -> None:
     world.report(1, b"Zlater\n")
     world.clean()
     world.engine.broken.add("damaged")
-    assert world.pass_time(100) == [b"alert: unknown record type"]
+    assert world.pass_time(100) == [b"warning: unknown record type"]
     assert world.pass_time(10**6) == []
 
 

@@ -205,7 +205,8 @@ def test_hup_has_the_control_files_read_again_and_a_bad_one_is_told_of(running: 
     running.control("locals", "two words\n")
     try:
         running.signal(signal.SIGHUP)
-        running.wait_for("alert: unable to reread control/locals: control/locals:1: ")
+        running.wait_for("alert: unable to reread control/locals")
+        running.wait_for("qmail-send: control/locals:1: ")
     finally:
         running.control("locals", before)
     running.send(POSTMASTER)

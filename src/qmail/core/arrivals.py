@@ -19,6 +19,8 @@ from qmail.protocol import doors
 from qmail.protocol.logtext import SAFE
 
 RESCAN_S: Final = 1500
+OPENDIR_S: Final = 10
+"""When a folder that can't be read is looked at again (spec/logging.md 4)."""
 SETTLING_S: Final = 3
 """No commit takes as long as this, or the next look finds it."""
 MESSAGES_MAX: Final = 20000
@@ -76,7 +78,11 @@ class Arrivals:
         try:
             self._take_all(run.engine.arrivals(known))
         except OSError as trouble:
-            run.journal.warn(f"unable to scan the queue: {trouble}")
+            run.journal.alert("unable to opendir todo, sleeping...")
+            run.journal.add(f"qmail-send: todo: {trouble}".encode(errors="replace"))
+            if not self._is_settling:
+                self._is_settling = True
+                run.turn.later(OPENDIR_S, self._rescan_settled)
 
     def _take_all(self, arrivals: Iterator[Arrival]) -> None:
         for arrival in arrivals:

@@ -116,8 +116,15 @@ class Journal:
 
     def warn(self, text: object) -> None:
         """Add a warning."""
-        self.add(b"warning: " + str(text).encode(errors="replace").replace(b"\n", b"/"))
+        self._say(b"warning: ", text)
 
     def alert(self, text: object) -> None:
         """Add an alert."""
-        self.add(b"alert: " + str(text).encode(errors="replace").replace(b"\n", b"/"))
+        self._say(b"alert: ", text)
+
+    def _say(self, start: bytes, text: object) -> None:
+        # The original's line ends where its text ends; the reason stands in one of ours.
+        self.add(start + str(text).encode(errors="replace").replace(b"\n", b"/"))
+        why = str(getattr(text, "why", ""))
+        if why:
+            self.add(b"qmail-send: " + why.encode(errors="replace").replace(b"\n", b"/"))

@@ -145,9 +145,8 @@ class Lanes:
                 running = Running(job, start, address, self._destination(job, address))
                 self._start_or_park(lane, running, turn_of)
             else:
-                self._run.journal.warn(
-                    f"unknown record type in the recipients of message {job.message.number}!"
-                )
+                file = f"{job.channel.word}/{self._run.engine.body(job.message.number).decode()}"
+                self._run.journal.warn(f"unknown record type in {file}!")
                 job.left += 1
                 job.position = size
         else:

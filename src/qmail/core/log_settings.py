@@ -109,7 +109,7 @@ def parse_log(name: str, lines: list[Line]) -> LogSettings:
     found: dict[str, object] = {}
     destinations: list[Destination] = []
     for line in entries(lines):
-        key, *values = line.text.decode("ascii", "replace").split()
+        key, *values = line.text.decode("ascii", "replace").split() or [""]
         if key == "to":
             destinations.append(_destination(name, line, values))
         elif key in _FIELDS:

@@ -104,7 +104,7 @@ class Passes:
             run.engine.renew(ticket, SYSTEM_FAILURE_S)
             return None
         except DamagedError as damage:
-            run.journal.alert(damage)
+            run.journal.warn(damage)
             return None
         is_over = all_done(claim.records)
         if is_over and claim.masked:

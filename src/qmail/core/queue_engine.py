@@ -15,7 +15,14 @@ from qmail.mail import Channel
 
 
 class EngineError(Exception):
-    """The engine could not do it now; the text is what the log says. Try again later."""
+    """The engine could not do it now. Try again later.
+
+    The text is the log's line (spec/logging.md 3); `why` is what the system said, for another one.
+    """
+
+    def __init__(self, text: str, why: object = "") -> None:
+        super().__init__(text)
+        self.why = str(why)
 
 
 class DamagedError(Exception):

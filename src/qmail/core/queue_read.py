@@ -1,6 +1,5 @@
 """The queue on disk as qmail-send sees it: the one writer of info, local, remote and bounce."""
 
-import errno
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
@@ -145,7 +144,7 @@ class DiskQueue:
                 return None
             records = self._fs.read(path, ENVELOPE_BYTES_MAX)
         except OSError as trouble:
-            self.notes.append(f"warning: unable to open {path}: {trouble.strerror}")
+            self.notes += [f"warning: unable to open {path}", f"qmail-send: {path}: {trouble}"]
             return None
         if records.startswith(SPENT):
             # The envelope of a finished message, whose old name came back with the power.
@@ -156,9 +155,9 @@ class DiskQueue:
                 return found
             trouble_text = f"warning: {path} is torn: it was never accepted, or the disk is bad"
         except ValueError:
-            trouble_text = f"alert: unknown record type in {path}: left alone"
-        except OSError as trouble:
-            trouble_text = f"warning: unable to read message {message}: {trouble.strerror}"
+            trouble_text = f"warning: unknown record type in {path}"
+        except OSError:
+            trouble_text = f"warning: trouble reading {self._layout.mess(message)}"
         if message not in self._damaged:
             self._damaged.add(message)
             self.notes.append(trouble_text)
@@ -181,7 +180,7 @@ class DiskQueue:
             self._unlink(layout.info(number))
             self._create(layout.info(number), b"F" + arrival.sender + b"\0", arrival.birth)
         except OSError as trouble:
-            raise EngineError(f"unable to create {layout.info(number)}: {trouble}") from trouble
+            raise EngineError(f"unable to create {layout.info(number)}", trouble) from trouble
 
     def start_over(self, message: int) -> None:
         """Remove what `keep` wrote, for a message that is in todo.
@@ -229,7 +228,7 @@ class DiskQueue:
             sender = self._fs.read(info_path, ENVELOPE_BYTES_MAX)
             records = self._fs.read(path, ENVELOPE_BYTES_MAX) if self._fs.info(path) else b""
         except OSError as trouble:
-            raise EngineError(f"trouble opening {path}; will try again later") from trouble
+            raise EngineError(f"trouble opening {path}; will try again later", trouble) from trouble
         if info is None or sender[:1] != b"F" or sender[-1:] != b"\0":
             raise DamagedError(f"unknown record type in {info_path}!")
         if records and records[-1] != 0:
@@ -275,7 +274,7 @@ class DiskQueue:
             finally:
                 self._fs.close(fd)
 
-        self._try(append, f"unable to append to {path}")
+        self._try(append, f"trouble writing to {path}")
 
     def _close_torn(self, path: str) -> bytes:
         """Return what ends the paragraph that a power cut or a full disk left half, if one did."""
@@ -304,7 +303,10 @@ class DiskQueue:
         path = self._layout.channel(ticket.channel.word, ticket.message)
         other = self._layout.channel(Channel(1 - ticket.channel).word, ticket.message)
         self._remove(path)
-        return self._try(lambda: self._fs.info(other), f"unable to stat {other}") is None
+        return (
+            self._try(lambda: self._fs.info(other), f"unable to stat {other}; will try again later")
+            is None
+        )
 
     # --- the end --------------------------------------------------------------------------------
 
@@ -314,7 +316,9 @@ class DiskQueue:
         After a power cut bounce/N can be there and empty: then nobody was marked as told of.
         """
         path = self._layout.bounce(message)
-        found = self._try(lambda: self._fs.info(path), f"unable to stat {path}")
+        found = self._try(
+            lambda: self._fs.info(path), f"unable to stat {path}; will try again later"
+        )
         return path.encode() if found is not None and found.size else None
 
     def forget(self, message: int) -> None:
@@ -342,7 +346,7 @@ class DiskQueue:
                     self._sync_marks(path)
         except OSError as trouble:
             self._synced_with_marks = set()
-            raise EngineError(f"trouble syncing the queue: {trouble}") from trouble
+            raise EngineError("trouble fsyncing queue", trouble) from trouble
 
     def _sync_marks(self, path: str) -> None:
         fd = self._fs.reuse(path)
@@ -371,8 +375,7 @@ class DiskQueue:
         try:
             return work()
         except OSError as error:
-            what = errno.errorcode.get(error.errno or 0, "?")
-            raise EngineError(f"{trouble} ({what})") from error
+            raise EngineError(trouble, error) from error
 
 
 def _parse_todo(number: int, size: int, birth: int, records: bytes) -> Arrival:

@@ -6,7 +6,6 @@ Source: spec/queue.md 7.
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import signal
@@ -162,10 +161,15 @@ class SendService:
             controls = load(SendControls, control_reader(self._home))
             self._dispatcher.reread(policy_from(controls))
         except ControlError as wrong:
-            name = f"control/{wrong.name}"
-            self._dispatcher.ending.journal.alert(f"unable to reread {name}: {wrong}")
+            self._keep_controls(f"control/{wrong.name}", wrong)
         except OSError as trouble:
-            self._dispatcher.ending.journal.alert(f"unable to reread controls: {trouble}")
+            self._keep_controls("controls: unable to switch to home directory", trouble)
+
+    def _keep_controls(self, what: str, why: Exception) -> None:
+        """Say in the original's words that the old settings stay, and in ours why."""
+        journal = self._dispatcher.ending.journal
+        journal.alert(f"unable to reread {what}")
+        journal.add(f"qmail-send: {why}: the old settings stay".encode(errors="replace"))
 
     # --- the trigger, for writers that do not know our door (spec/queue.md 6) --------------------
 
@@ -265,12 +269,12 @@ def lock_queue(home: str) -> int:
     return fd
 
 
-def cannot_start(why: str) -> int:
-    """Log why, in the original's form, and return the exit code."""
+def cannot_start(what: str, why: object = "") -> int:
+    """Log what is wrong, in the original's form, say why, and return the exit code."""
     log = Log(1)
-    log.line(f"alert: cannot start: {why}".encode(errors="replace"))
+    log.line(f"alert: cannot start: {what}".encode(errors="replace"))
     log.flush()
-    complain("qmail-send", f"fatal: cannot start: {why}")
+    complain("qmail-send", f"fatal: cannot start: {what}" + (f": {why}" if str(why) else ""))
     return Exit.TEMPORARY
 
 
@@ -286,19 +290,18 @@ def main(argv: Sequence[str]) -> int:
         accounts = accounts_of(home)
         policy = policy_from(load(SendControls, control_reader(home)))
     except ControlError as wrong:
-        return cannot_start(f"unable to read controls: {wrong}")
+        return cannot_start("unable to read controls", wrong)
     except (OSError, MissingAccountError) as trouble:
-        return cannot_start(f"unable to switch to home directory: {trouble}")
+        return cannot_start("unable to switch to home directory", trouble)
     try:
         lock_queue(home)
     except BlockingIOError:
         return cannot_start("qmail-send is already running")
     except OSError as trouble:
-        return cannot_start(f"unable to open mutex: {trouble}")
+        return cannot_start("unable to open mutex", trouble)
     try:
         return SendService(home, accounts, policy).run()
     except EngineError as trouble:
         return cannot_start(str(trouble))
     except OSError as trouble:
-        name = errno.errorcode.get(trouble.errno or 0, "?")
-        return cannot_start(f"{name}: {trouble}")
+        return cannot_start("unable to switch to queue directory", trouble)
