@@ -97,8 +97,9 @@ def test_bounces_5_what_the_postmaster_can_not_get_either_is_dropped_with_an_ale
     for _ in range(2 if sender else 1):
         world.send.ending.bounced(world.bounces.pop().message, None, refusal=b"no (#5.3.0)\n")
         world.turn()
-    assert world.lines[-2:] == [
-        b"alert: double bounce of msg 7 refused: no_(#5.3.0)/ discarding bounce/7",
+    assert world.lines[-3:] == [
+        b"alert: double bounce of msg 7 refused: no_(#5.3.0)/",
+        b"double bounce: discarding bounce/7",
         b"end msg 7",
     ]
     assert world.orders == [b"foop/7"]

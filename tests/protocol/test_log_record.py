@@ -54,6 +54,7 @@ NORMAL: dict[str, dict[str, object]] = {
     },
     "bounce msg 2229907 qp 7817": {"event": "bounce", "msg": 2229907, "qp": 7817},
     "triple bounce: discarding bounce/5": {"event": "discard", "msg": 5},
+    "double bounce: discarding bounce/5": {"event": "discard", "msg": 5},
     "end msg 2229907": {"event": "end", "msg": 2229907},
     "warning: trouble in select": {"event": "warning", "text": "trouble in select"},
     "alert: oh no! lost spawn connection! dying...": {

@@ -47,10 +47,7 @@ class Ending:
         sender, refusal = original_sender(message.sender), self._refusals.get(message.number, b"")
         envelope = bounce_envelope(sender, self._controls, is_refused=bool(refusal))
         if envelope is None:
-            degree = b"triple" if sender == NOBODY else b"double"
-            text = b"%b bounce: discarding bounce/%d" % (degree, message.number)
-            self.journal.add(text + message.tail)
-            self._end(message)
+            self._discard(message, b"triple" if sender == NOBODY else b"double")
             return
         notice = Notice(
             sender=sender,
@@ -85,14 +82,18 @@ class Ending:
 
     def _refused(self, message: Message, refusal: bytes) -> None:
         """The postmaster gets what the sender can't get; what nobody can get is dropped aloud."""
-        number, reason = message.number, safe(refusal).decode()
+        number, reason = message.number, safe(refusal) + message.tail
         if original_sender(message.sender) and number not in self._refusals:
-            self.journal.warn(f"bounce of msg {number} refused: {reason}")
+            self.journal.add(b"warning: bounce of msg %d refused: %b" % (number, reason))
             self._refusals[number] = refusal
             self.complete(message)
-            return
-        text = f"double bounce of msg {number} refused: {reason} discarding bounce/{number}"
-        self.journal.alert(text)
+        else:
+            self.journal.add(b"alert: double bounce of msg %d refused: %b" % (number, reason))
+            self._discard(message, b"double")
+
+    def _discard(self, message: Message, degree: bytes) -> None:
+        text = b"%b bounce: discarding bounce/%d" % (degree, message.number)
+        self.journal.add(text + message.tail)
         self._end(message)
 
     def _end(self, message: Message) -> None:

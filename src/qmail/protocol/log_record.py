@@ -119,6 +119,13 @@ EVENTS: Final = (
         "Failures of a double bounce: nobody is told.",
         "id",
     ),
+    _event(
+        "discard",
+        SEND,
+        rb"double bounce: discarding bounce/(?P<msg>\d+)",
+        "Failures of a bounce, where nobody is to be told or nobody can be.",
+        "id",
+    ),
     _event("end", SEND, rb"end msg (?P<msg>\d+)", "The message leaves the queue.", "id"),
     _event(
         "status",
