@@ -6,7 +6,7 @@ import pytest
 from tests.fakes.send_world import World
 
 from qmail.core.host_limits import HostLimit, HostLimits
-from qmail.core.lanes import PARKED_JOBS_MAX
+from qmail.core.lanes import AHEAD_MAX, PARKED_JOBS_MAX
 from qmail.core.queue_engine import Act
 from qmail.core.schedule import SYSTEM_FAILURE_S
 from qmail.mail import Channel
@@ -310,3 +310,34 @@ def test_one_pump_looks_at_so_many_recipients_and_comes_back_for_the_rest() -> N
         turns += 1
     assert turns in (1, 2)
     assert len(to(world, b"quick.ex")) == 1
+
+
+# --- look-ups ahead of the slots ------------------------------------------------------------------
+
+
+def test_the_hosts_of_a_message_that_has_to_wait_are_looked_up_ahead() -> None:
+    world = World(remote=2)
+    world.arrive(1, b"a@one.ex", b"b@two.ex", b"c@One.ex", b"d@three.ex")
+    world.clean()
+    assert world.send.outputs.hosts == [b"one.ex", b"two.ex", b"three.ex"]
+    assert len(world.running) == 2
+
+
+def test_what_can_start_at_once_needs_no_look_up_ahead() -> None:
+    world = World(remote=4)
+    world.arrive(1, b"a@one.ex", b"b@two.ex")
+    world.clean()
+    world.arrive(2, *(b"u%d@here.ex" % number for number in range(100)))
+    world.clean()
+    for number in range(3, 20):
+        world.arrive(number, b"a@one.ex")
+    assert world.send.outputs.hosts == []
+
+
+def test_of_very_many_hosts_the_first_are_looked_up_ahead() -> None:
+    world = World(remote=2)
+    world.arrive(1, *(b"a@host%d.ex" % number for number in range(5000)))
+    for _ in range(4):
+        world.turn()
+    world.clean()
+    assert len(world.send.outputs.hosts) == AHEAD_MAX

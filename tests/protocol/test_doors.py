@@ -12,6 +12,7 @@ from qmail.protocol.doors import (
     REPORT_BYTES_MAX,
     REPORT_FRAME_MAX,
     Job,
+    LookAhead,
     Notice,
     Receipt,
     Report,
@@ -27,9 +28,10 @@ UNPACKERS: list[Callable[[bytes], object]] = [
     Receipt.unpack,
     Notice.unpack,
     Job.unpack,
+    LookAhead.unpack,
     Report.unpack,
 ]
-UNPACKER_IDS = ["submission", "receipt", "notice", "job", "report"]
+UNPACKER_IDS = ["submission", "receipt", "notice", "job", "look ahead", "report"]
 
 
 def payload_of(frame: bytes) -> bytes:
@@ -68,6 +70,11 @@ def test_a_job_comes_back(delivery: int, body: bytes, sender: bytes, recipient: 
     assert Job.unpack(payload_of(job.pack())) == job
 
 
+@given(host=BYTES)
+def test_a_host_to_look_up_comes_back(host: bytes) -> None:
+    assert LookAhead.unpack(payload_of(LookAhead(host).pack())) == LookAhead(host)
+
+
 @given(delivery=NUMBERS, text=BYTES)
 def test_a_report_comes_back(delivery: int, text: bytes) -> None:
     report = Report(delivery, text)
@@ -91,7 +98,7 @@ def test_the_longest_job_fits_the_door() -> None:
 @pytest.mark.parametrize("unpack", UNPACKERS, ids=UNPACKER_IDS)
 @settings(max_examples=60)
 @given(
-    letter=st.sampled_from([b"M", b"O", b"C", b"E", b"X", b"R", b"N", b"J", b"", b"?"]),
+    letter=st.sampled_from([b"M", b"O", b"C", b"E", b"X", b"R", b"N", b"J", b"L", b"", b"?"]),
     fields=st.lists(st.one_of(BYTES, st.integers(0, 99).map(lambda n: b"%d" % n)), max_size=7),
     rest=st.binary(max_size=3),
 )

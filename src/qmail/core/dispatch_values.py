@@ -80,6 +80,8 @@ class Outputs:
     jobs: dict[Channel, list[bytes]] = field(
         default_factory=lambda: {Channel.LOCAL: [], Channel.REMOTE: []}
     )
+    hosts: list[bytes] = field(default_factory=list)
+    """Domains that mail is about to go to, which have no slot yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

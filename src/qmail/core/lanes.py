@@ -20,8 +20,11 @@ from qmail.protocol.logtext import SAFE
 
 KIND_TODO: Final = ord("T")
 KIND_DONE: Final = ord("D")
+AHEAD_MAX: Final = 2000
+"""So many domains of one message are looked up before their recipients have a slot."""
 PARKED_JOBS_MAX: Final = 5000
 """So many messages wait in memory for a domain; what comes then goes back into the schedule."""
+AHEAD_RECORDS_BYTES: Final = 131072
 FORGET_S: Final = 600
 
 
@@ -125,6 +128,18 @@ class Lanes:
         for destination in self._destinations.values():
             destination.limit_to(policy.hosts.of(destination.domain))
             self.queue(destination)
+
+    def announce(self, job: Job) -> None:
+        """Add a new job; the name servers are asked for what it can't start at once."""
+        lane = self._lanes[job.channel]
+        lane.ready.append(job)
+        if job.channel is Channel.LOCAL:
+            return
+        ahead = job.records.count(b"\0", 0, AHEAD_RECORDS_BYTES)
+        if ahead > max(1, lane.limit - lane.used):
+            records = job.records[:AHEAD_RECORDS_BYTES].split(b"\0")[:-1]
+            hosts = {record[record.rfind(b"@") + 1 :].lower(): None for record in records}
+            self.outputs.hosts += list(hosts)[:AHEAD_MAX]
 
     # --- a job's turn ---------------------------------------------------------------------------
 

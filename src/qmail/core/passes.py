@@ -42,7 +42,7 @@ class Passes:
             message.jobs += 1
             kept, masked = self._run.engine.operators.notes.mask(message.number, channel, records)
             job = Job(message, channel, kept, age_s, dying, left=masked, turned_away=masked)
-            self._lanes[channel].ready.append(job)
+            self._lanes.announce(job)
         if message.stage is Stage.KEPT:
             message.arrival = None
             message.records = {}

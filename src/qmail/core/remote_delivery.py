@@ -4,6 +4,7 @@ Source: spec/smtp.md B.2 to B.5, spec/oddities.md 4. Where the original stays wi
 that takes the connection, this goes on to the next one as long as nothing was said of the message.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import Generic, Protocol, TypeVar
@@ -57,6 +58,11 @@ class Deliverer(Generic[Sent]):
     def fixed_target(self, host: bytes) -> Target | None:
         """Return where mail for `host` goes if a route to an address says so, without look-up."""
         return self._finder.fixed_target(host)
+
+    async def look_up(self, host: bytes) -> None:
+        """Look up where mail for `host` goes: the resolver remembers what it learns."""
+        with contextlib.suppress(Exception):
+            await self._finder.find(host)
 
     async def deliver(self, host: bytes, message: Sent) -> Outcome:
         """Pass `message` on to one of the servers that take mail for `host`."""

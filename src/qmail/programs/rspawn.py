@@ -100,7 +100,7 @@ class Service:
 
     async def _welcome(self, caller: socket.socket) -> None:
         caller.setblocking(False)
-        door = SendDoor(self._take)
+        door = SendDoor(self._take, self._look_ahead)
         self._doors = {each for each in self._doors if each.is_needed}
         self._doors.add(door)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: door, caller)
@@ -116,6 +116,9 @@ class Service:
             return BAD_ADDRESS
         self._engine.start(job, host, on_report)
         return None
+
+    def _look_ahead(self, host: bytes) -> None:
+        self._engine.look_ahead(host)
 
     def _on_hup(self) -> None:
         if isinstance(self._engine, ProgramEngine):

@@ -7,7 +7,7 @@ from typing import Final, cast
 from qmail.edge.log import complain
 from qmail.mail import Result, deferred
 from qmail.programs.rspawn_engines import OnReport
-from qmail.protocol.doors import JOB_FRAME_MAX, Job, Report
+from qmail.protocol.doors import JOB_FRAME_MAX, Job, LookAhead, Report
 from qmail.protocol.netstring import FrameError, FrameReader
 
 JOBS_MAX: Final = 10000
@@ -21,8 +21,9 @@ Take = Callable[[Job, OnReport], Result | None]
 class SendDoor(asyncio.Protocol):
     """One connection with qmail-send; the reports of one loop turn leave in one write."""
 
-    def __init__(self, take: Take) -> None:
+    def __init__(self, take: Take, look_ahead: Callable[[bytes], None]) -> None:
         self._take = take
+        self._look_ahead = look_ahead
         self._reader = FrameReader(JOB_FRAME_MAX)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -62,7 +63,10 @@ class SendDoor(asyncio.Protocol):
         """Start the deliveries that are ordered."""
         try:
             for payload in self._reader.feed(data):
-                self._start(Job.unpack(payload))
+                if payload[:1] == b"L":
+                    self._look_ahead(LookAhead.unpack(payload).host)
+                else:
+                    self._start(Job.unpack(payload))
         except FrameError as wrong:
             complain("qmail-rspawn", f"alert: qmail-send broke the rules of the door: {wrong}")
             if self._transport is not None:

@@ -26,6 +26,9 @@ SUSPICIOUS: Final = deferred(b"The message file is not what it should be. (#4.3.
 UNFORESEEN: Final = deferred(b"Unexpected trouble in qmail-rspawn. (#4.3.0)\n")
 _MESSAGE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
+LOOKS_MAX: Final = 5000
+"""So many hosts are looked up ahead at a time; others are looked up when their mail comes."""
+
 OnReport = Callable[[int, bytes], None]
 """Takes the number of a delivery, and its report: K, Z or D, and a text."""
 
@@ -127,6 +130,7 @@ class SmtpEngine:
         )
         self._store = store
         self._tasks = Tasks()
+        self._looking: set[asyncio.Future[None]] = set()
         self._now = asyncio.get_running_loop().time
 
     def start(self, job: Job, host: bytes, on_report: OnReport) -> None:
@@ -138,6 +142,13 @@ class SmtpEngine:
         else:
             # No look-up and no choice of hosts: this way costs no task.
             self._pool.submit(target.address, target.port, message)
+
+    def look_ahead(self, host: bytes) -> None:
+        """Ask the name servers about a host that mail is about to come for."""
+        if len(self._looking) < LOOKS_MAX and self._deliverer.fixed_target(host) is None:
+            looking = asyncio.ensure_future(self._deliverer.look_up(host))
+            self._looking.add(looking)
+            looking.add_done_callback(self._looking.discard)
 
     async def _deliver(self, host: bytes, message: Message) -> bytes:
         outcome = await self._deliverer.deliver(host, message)
@@ -159,6 +170,9 @@ class ProgramEngine:
     def start(self, job: Job, host: bytes, on_report: OnReport) -> None:
         """Start one delivery; `on_report` is called in every case."""
         self._tasks.start(self._run(job, host), job.delivery, on_report)
+
+    def look_ahead(self, host: bytes) -> None:
+        """Nothing: the program looks up what it needs."""
 
     async def _run(self, job: Job, host: bytes) -> bytes:
         opened = self._store.open(job.body)

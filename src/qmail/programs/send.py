@@ -33,7 +33,7 @@ from qmail.edge.station import Door, Listener, Station, inherited_door
 from qmail.mail import Channel
 from qmail.programs.send_bounces import BounceDesk
 from qmail.programs.send_control import ControlDesk
-from qmail.protocol.doors import NOTICE_ENVELOPE_MAX, REPORT_FRAME_MAX, Notice, Report
+from qmail.protocol.doors import NOTICE_ENVELOPE_MAX, REPORT_FRAME_MAX, LookAhead, Notice, Report
 from qmail.protocol.exits import Exit
 from qmail.protocol.netstring import FrameError, pack
 
@@ -243,6 +243,9 @@ class SendService:
         for note in self._engine.notes:
             ending.journal.add(note.encode(errors="replace"))
         self._engine.notes.clear()
+        if outputs.hosts:
+            self._spawners[Channel.REMOTE].send([LookAhead(each).pack() for each in outputs.hosts])
+            outputs.hosts.clear()
         for channel, frames in outputs.jobs.items():
             if frames:
                 self._spawners[channel].send(frames)

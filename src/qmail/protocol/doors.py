@@ -15,6 +15,7 @@ run/send, from qmail-queue:
     N number, bytes, uid, qp, birth, id, envelope   a message is queued (no envelope: read todo)
 run/lspawn and run/rspawn, from qmail-send:
     J delivery, body, sender, recipient         deliver
+    L host                                      mail for it comes soon: look it up (rspawn only)
     answered by R delivery, report              K, Z or D and a text
 """
 
@@ -38,6 +39,7 @@ __all__ = [
     "REPORT_BYTES_MAX",
     "REPORT_FRAME_MAX",
     "Job",
+    "LookAhead",
     "Notice",
     "Receipt",
     "Report",
@@ -121,6 +123,28 @@ class Job:
             raise FrameError("not a job")
         delivery, body, sender, recipient = unpack_fields(payload[1:], 4)
         return cls(number(delivery), body, sender, recipient)
+
+
+@dataclass(frozen=True, slots=True)
+class LookAhead:
+    """A host that mail for is about to come: its look-ups can begin. There is no answer."""
+
+    host: bytes
+
+    def pack(self) -> bytes:
+        """Return the frame."""
+        return pack(b"L" + pack_fields(self.host))
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> "LookAhead":
+        """Parse a frame's payload.
+
+        Raises: FrameError: not one of these.
+        """
+        if payload[:1] != b"L":
+            raise FrameError("not a host to look up")
+        (host,) = unpack_fields(payload[1:], 1)
+        return cls(host)
 
 
 @dataclass(frozen=True, slots=True)
