@@ -487,3 +487,27 @@ def test_a_sync_that_fails_is_an_engine_error(queue: DiskQueue, fs: FailingFs) -
 
 def test_delivery_10_the_body_is_named_by_its_path_below_mess(queue: DiskQueue) -> None:
     assert queue.body(7) == b"1/7"
+
+
+# --- the clock ------------------------------------------------------------------------------------
+
+
+def test_oddities_6_the_lock_remembers_when_qmail_send_last_ran(
+    queue: DiskQueue, clock: FakeClock, tmp_path: Path
+) -> None:
+    assert queue.since_last_run() is None
+    queue.note_run()
+    put(tmp_path, "lock/sendmutex", b"", START - 1000)
+    assert queue.since_last_run() == 1000
+    queue.note_run()
+    clock.time += 5
+    assert queue.since_last_run() == 5
+
+
+def test_a_schedule_is_moved_as_a_whole(queue: DiskQueue, clock: FakeClock, tmp_path: Path) -> None:
+    keep(queue, tmp_path)
+    queue.renew(LOCAL, 100)
+    queue.renew(REMOTE, 400)
+    clock.time -= 10**6
+    queue.shift(-(10**6))
+    assert (queue.wait(Channel.LOCAL), queue.wait(Channel.REMOTE)) == (100, 400)

@@ -16,9 +16,11 @@ class FakeClock:
 
     def __init__(self, now: float = START) -> None:
         self.time = now
+        self.wrong = 0.0
+        """By how much the clock that people set is not what it was."""
 
     def now(self) -> float:
-        return self.time
+        return self.time + self.wrong
 
     def monotonic(self) -> float:
         return self.time

@@ -63,6 +63,7 @@ class FakeEngine:
     broken: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
     old: list[int] = field(default_factory=list)
+    last_run_s: float | None = None
     read: list[int] = field(default_factory=list)
     notes: Notes = field(default_factory=lambda: Notes(MemoryStore()))
 
@@ -177,6 +178,15 @@ class FakeEngine:
 
     def commit(self) -> None:
         self._do("commit")
+
+    def since_last_run(self) -> float | None:
+        return self.last_run_s
+
+    def note_run(self) -> None:
+        self.last_run_s = 0.0
+
+    def shift(self, seconds: float) -> None:
+        self.schedule = [(due + seconds, ticket) for due, ticket in self.schedule]
 
     def sweep(self) -> Iterator[int | None]:
         if "sweep" in self.broken:

@@ -186,14 +186,14 @@ def test_a_greeting_of_5xx_at_the_only_host_is_permanent(home: Path) -> None:
 
 def test_hosts_are_looked_up_ahead_of_their_mail(home: Path) -> None:
     make_home(home)
-    zone = {("ahead.ex", "MX"): ["ahead.ex. 60 IN MX 0 ."]}
+    zone = {("ahead.ex.", "MX"): ["ahead.ex. 60 IN MX 0 ."]}
     with NameServer(zone) as names, Rspawn(home, {"QMAIL_RESOLVER": names.where}) as rspawn:
         rspawn.sock.sendall(LookAhead(b"ahead.ex").pack() + LookAhead(b"\xff\xff").pack())
         until(lambda: len(names.asked) > 0)
         body = rspawn.put_message(1, b"x\n")
         (report,) = rspawn.order(job(1, body, b"r@ahead.ex"))
         assert report.startswith(b"D")
-    assert names.asked == [("ahead.ex", "MX")]
+    assert names.asked == [("ahead.ex.", "MX")]
 
 
 def test_a_name_server_that_is_down_is_a_deferral(home: Path) -> None:

@@ -21,7 +21,7 @@ Here is the front; the parts are
     core/outcomes.py   reports
     core/ending.py     the end: bounce, last files
     core/operator.py   what an operator asks
-    core/send_run.py   what they share
+    core/send_run.py   what they share; core/clock_guard.py: whether ages are believed
 """
 
 from typing import Final
@@ -42,6 +42,8 @@ from qmail.protocol import doors
 __all__ = ["RESCAN_S", "Dispatcher"]
 
 SWEEP_S: Final = 76431
+NOTE_S: Final = 1500
+"""How often it is written down that qmail-send runs."""
 LONGEST_WAIT_S: Final = 60.0
 
 
@@ -64,10 +66,16 @@ class Dispatcher:
     def start(self) -> None:
         """Log the first status line and recover the queue."""
         self._lanes.log_status()
+        self._run.guard.found_at_start(self._run.engine.since_last_run())
+        self._note_run()
         self._arrivals.start()
         self.operator.acts.start()
         self._lanes.forget_idle()
         self._sweep()
+
+    def _note_run(self) -> None:
+        self._run.engine.note_run()
+        self._run.turn.later(NOTE_S, self._note_run)
 
     def _sweep(self) -> None:
         self.ending.sweep()
@@ -90,7 +98,11 @@ class Dispatcher:
         return self._lanes.is_quiet and not len(self.ending.orders)
 
     def reread(self, policy: Policy) -> None:
-        """HUP: go by these settings from now on; what is under way keeps its limits."""
+        """HUP: go by these settings, and by the clock, from now on.
+
+        What is under way keeps the limits it was started with.
+        """
+        self._run.guard.confirm()
         self._run.policy = policy
         self._run.routes = policy.routes
         self.ending.reread(policy.bounces)
@@ -131,7 +143,11 @@ class Dispatcher:
         self._run.turn.settle(self._run.journal.warn)
 
     def run_timers(self) -> None:
-        """Do what was put off and is due."""
+        """Do what was put off and is due; see that a clock that was set back holds up nothing."""
+        set_back_s = self._run.guard.look()
+        if set_back_s:
+            self._run.journal.warn(f"the clock was set back by {int(set_back_s)} seconds")
+            self._run.engine.shift(-set_back_s)
         self._run.turn.run_timers()
 
     def wait_s(self) -> float:

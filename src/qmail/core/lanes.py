@@ -26,6 +26,7 @@ PARKED_JOBS_MAX: Final = 5000
 """So many messages wait in memory for a domain; what comes then goes back into the schedule."""
 AHEAD_RECORDS_BYTES: Final = 131072
 FORGET_S: Final = 600
+WAKE_S_MIN: Final = 0.01
 
 
 class Running(NamedTuple):
@@ -252,7 +253,8 @@ class Lanes:
             return
         if now < destination.closed_until:
             destination.is_queued = True
-            self._run.turn.later(destination.closed_until - now, lambda: self._wake(destination))
+            wait_s = max(WAKE_S_MIN, destination.closed_until - now)
+            self._run.turn.later(wait_s, lambda: self._wake(destination))
         elif not destination.is_full(now):
             destination.is_queued = True
             self._lanes[Channel.REMOTE].ready.append(destination)

@@ -37,7 +37,7 @@ class Passes:
         arrival = message.arrival
         birth = arrival.birth if arrival else 0
         age_s = max(0, int(self._run.clock.now()) - birth)
-        dying = age_s > self._run.policy.lifetime_s
+        dying = self._run.is_dying(age_s)
         for channel, records in message.records.items():
             message.jobs += 1
             kept, masked = self._run.engine.operators.notes.mask(message.number, channel, records)
@@ -117,7 +117,7 @@ class Passes:
                 message.tail = run.journal.tail(run.engine.trace_id(ticket.message))
             run.messages[ticket.message] = message
         message.jobs += 1
-        dying = claim.age_s > run.policy.lifetime_s
+        dying = run.is_dying(claim.age_s)
         job = Job(message, ticket.channel, claim.records, claim.age_s, dying, is_pass=True)
         job.left = job.turned_away = claim.masked
         if is_over:
@@ -173,7 +173,8 @@ class Passes:
             hurries = run.hurried and job.ticket in run.hurried
             run.hurried.discard(job.ticket)
             was_tried = job.left > job.turned_away
-            delay_s = retry_delay(job.age_s, job.channel) if was_tried else SYSTEM_FAILURE_S
+            age_s = run.schedule_age_s(job.age_s)
+            delay_s = retry_delay(age_s, job.channel) if was_tried else SYSTEM_FAILURE_S
             run.engine.renew(job.ticket, 0 if hurries else delay_s)
             return False
         is_last = run.engine.close(job.ticket)

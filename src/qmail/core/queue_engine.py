@@ -152,6 +152,18 @@ class QueueEngine(Protocol):
         """Put all of the above on disk. Raises: EngineError: nothing of it may be believed."""
         ...
 
+    def since_last_run(self) -> float | None:
+        """Return seconds since `note_run` was last called, by this process or an earlier one."""
+        ...
+
+    def note_run(self) -> None:
+        """Write down that qmail-send runs now; where that can't be done, nothing happens."""
+        ...
+
+    def shift(self, seconds: float) -> None:
+        """Move the whole schedule: the clock was set by so much."""
+        ...
+
     def sweep(self) -> Iterator[int | None]:
         """Yield the numbers of messages that were begun long ago and never accepted.
 

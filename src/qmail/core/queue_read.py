@@ -1,5 +1,6 @@
 """The queue on disk as qmail-send sees it: the one writer of info, local, remote and bounce."""
 
+import contextlib
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
@@ -25,6 +26,7 @@ from qmail.protocol.trace_id import HEAD_BYTES, id_of_message
 EVERY_FILE: Final = Files(mess=True, todo=True, info=True, local=True, remote=True, bounce=True)
 MARKED_MAX: Final = 2
 """With marks in more files than this, one sync of everything is cheaper."""
+SENDMUTEX: Final = "lock/sendmutex"
 UNPACKED_MAX: Final = 100
 """More recipients than these stay packed."""
 
@@ -110,6 +112,26 @@ class DiskQueue:
             return False
         # The look at the folders may be of a while ago.
         return action_for(files_of(self._fs, self._layout, number)) is Action.SWEEP_IF_OLD
+
+    # --- the clock ------------------------------------------------------------------------------
+
+    def since_last_run(self) -> float | None:
+        """Return seconds since `note_run` was last called; the mtime of the lock says when."""
+        try:
+            found = self._fs.info(SENDMUTEX)
+        except OSError:
+            return None
+        return None if found is None else self._clock.now() - found.mtime
+
+    def note_run(self) -> None:
+        """Write down that qmail-send runs now."""
+        with contextlib.suppress(OSError):
+            self._fs.set_mtime(SENDMUTEX, self._clock.now())
+
+    def shift(self, seconds: float) -> None:
+        """Move the whole schedule: the clock was set by so much."""
+        for schedule in self._schedules.values():
+            schedule.shift(seconds)
 
     # --- what is not yet preprocessed -----------------------------------------------------------
 

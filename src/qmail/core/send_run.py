@@ -1,6 +1,7 @@
 """What the parts of one run of qmail-send share: queue, clock, log, settings, messages at work."""
 
 from qmail.core.clock import Clock
+from qmail.core.clock_guard import ClockGuard
 from qmail.core.dispatch_values import Policy
 from qmail.core.ending import Ending
 from qmail.core.gauges import Gauges
@@ -17,6 +18,7 @@ class Run:
         self.clock = clock
         self.policy = policy
         self.routes = policy.routes
+        self.guard = ClockGuard(clock)
         self.turn = Turn(clock, engine.commit)
         self.ending = Ending(engine, clock, policy.bounces, self.turn)
         self.journal = self.ending.journal
@@ -26,3 +28,16 @@ class Run:
         self.gauges = Gauges(clock)
         self.hurried: set[Ticket] = set()
         """Passes that are open, and are to be made again as soon as they end."""
+
+    def is_dying(self, age_s: int) -> bool:
+        """Say whether what is tried at this age is tried for the last time."""
+        if age_s <= self.policy.lifetime_s or self.guard.may_expire:
+            return age_s > self.policy.lifetime_s
+        warning = self.guard.warning()
+        if warning:
+            self.journal.alert(warning)
+        return False
+
+    def schedule_age_s(self, age_s: int) -> int:
+        """Return the age by which a message is scheduled: one that is not believed counts less."""
+        return age_s if self.guard.may_expire else min(age_s, self.policy.lifetime_s)

@@ -47,11 +47,11 @@ class Turn:
     def later(self, delay_s: float, work: Work) -> None:
         """Call `work` in `delay_s` seconds."""
         self._count += 1
-        heapq.heappush(self._later, (self._clock.now() + delay_s, self._count, work))
+        heapq.heappush(self._later, (self._clock.monotonic() + delay_s, self._count, work))
 
     def run_timers(self) -> None:
         """Do what `later` put off and is due."""
-        now = self._clock.now()
+        now = self._clock.monotonic()
         while self._later and self._later[0][0] <= now:
             heapq.heappop(self._later)[2]()
 
@@ -59,4 +59,4 @@ class Turn:
         """Return seconds until the next timer, at most `most_s`."""
         if not self._later:
             return most_s
-        return min(most_s, max(0.0, self._later[0][0] - self._clock.now()))
+        return min(most_s, max(0.0, self._later[0][0] - self._clock.monotonic()))
