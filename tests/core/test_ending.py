@@ -6,6 +6,7 @@ import pytest
 from tests.fakes.send_world import World
 
 from qmail.core.schedule import SYSTEM_FAILURE_S
+from qmail.core.settings import BounceFormat
 
 # --- bounces of bounces (spec/bounces.md 4) -------------------------------------------------------
 
@@ -118,3 +119,45 @@ def test_a_refusal_is_forgotten_with_its_message() -> None:
     world.report(2, b"Dno\n")
     world.clean()
     assert world.bounces[0].envelope.recipients == (b"joe@a.ex",)
+
+
+# --- the other rows (spec/bounces.md 1 and 5) -----------------------------------------------------
+
+
+def test_bounces_1_neither_a_success_nor_a_deferral_makes_mail() -> None:
+    world = World()
+    world.arrive(7, b"a@here.ex", b"b@here.ex")
+    world.clean()
+    world.report(1, b"K")
+    world.report(2, b"Znot now\n")
+    assert world.bounces == []
+
+
+def test_bounces_5_where_bounce_n_cannot_be_unlinked_the_bounce_is_sent_again() -> None:
+    world = World()
+    failed(world)
+    world.engine.broken.add("forget")
+    world.send.ending.bounced(world.bounces.pop().message, 12)
+    assert world.turn() == [b"bounce msg 7 qp 12", b"warning: forget failed"]
+    world.engine.broken.clear()
+    world.pass_time(SYSTEM_FAILURE_S)
+    (again,) = world.bounces
+    assert again.envelope.pack() == b"F\0Tjoe@a.ex\0\0"
+
+
+def test_bounces_4_a_sender_without_a_host_is_left_to_the_routing() -> None:
+    world = World()
+    failed(world, b"joe")
+    assert world.bounces[0].envelope.pack() == b"F\0Tjoe\0\0"
+
+
+def test_a_bounce_goes_by_the_settings_of_the_time_when_it_is_due() -> None:
+    world = World()
+    world.arrive(7, b"a@here.ex")
+    short = replace(world.policy.bounces, bytes_max=0, format=BounceFormat.DSN)
+    world.send.reread(replace(world.policy, bounces=short))
+    world.report(1, b"Dno\n")
+    world.clean()
+    text = world.text_of(world.bounces[0])
+    assert b"report-type=delivery-status" in text
+    assert b"Content-Type: text/rfc822-headers\n" in text
