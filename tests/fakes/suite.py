@@ -27,6 +27,8 @@ class Suite:
         self.bin.mkdir()
         write_launchers(str(self.bin))
         self.lines: list[str] = []
+        self.environ: dict[str, str] = {}
+        """More for the environment of qmail-start."""
         self.process: subprocess.Popen[bytes] | None = None
         self._rest = b""
 
@@ -41,7 +43,7 @@ class Suite:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={"PATH": os.environ["PATH"], "QMAIL_HOME": str(self.home)},
+            env={"PATH": os.environ["PATH"], "QMAIL_HOME": str(self.home), **self.environ},
             cwd="/",
             user=UID,
             group=GID,

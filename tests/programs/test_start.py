@@ -137,6 +137,35 @@ def test_a_failure_comes_back_in_the_form_that_bounceformat_says(suite: Suite) -
     assert original.get_payload()[0]["Return-Path"] == f"<{POSTMASTER}>"
 
 
+NO_BOUNCES = """#!/bin/sh
+# Refuses for good what has an empty sender.
+cat >"$QMAIL_HOME/kept" && cat <&1 >"$QMAIL_HOME/kept.envelope" || exit 54
+case $(head -c 2 "$QMAIL_HOME/kept.envelope" | od -An -tx1) in
+*46*00*) exit 31 ;;
+esac
+exec qmail-queue <"$QMAIL_HOME/kept" 1<"$QMAIL_HOME/kept.envelope"
+"""
+
+
+def test_a_bounce_that_a_filter_refuses_for_good_reaches_the_postmaster(suite: Suite) -> None:
+    program = suite.home.parent / "no-bounces"
+    program.write_text(NO_BOUNCES)
+    program.chmod(0o755)
+    suite.environ["QMAILQUEUE"] = str(program)
+    with as_owner():
+        (suite.home / "alias/.qmail-nosuch").write_text("|exit 100\n")
+    suite.start().wait_for("status: ")
+    suite.send(f"nosuch@{HOST}", sender="joe@far.example")
+    refused = suite.wait_for("warning: bounce of msg ")
+    assert "refused: mail_server_permanently_rejected_message_(#5.3.0)" in refused
+    suite.wait_for_each("bounce msg ", "success: did_1+0+0/")
+    (message,) = suite.mailbox
+    assert message.startswith(b"Return-Path: <#@[]>\n")
+    assert b"\n<joe@far.example>:\nmail server permanently rejected" in message
+    assert b"\n--- Below this line is the original bounce.\n\nReturn-Path: <>\n" in message
+    assert f"\n<nosuch@{HOST}>:\n".encode() in message
+
+
 # --- what keeps it from starting ------------------------------------------------------------------
 
 
