@@ -126,7 +126,8 @@ class DiskQueue:
     def note_run(self) -> None:
         """Write down that qmail-send runs now."""
         with contextlib.suppress(OSError):
-            self._fs.set_mtime(SENDMUTEX, self._clock.now())
+            if self._fs.info(SENDMUTEX) is not None:
+                self._fs.set_mtime(SENDMUTEX, self._clock.now())
 
     def shift(self, seconds: float) -> None:
         """Move the whole schedule: the clock was set by so much."""
