@@ -246,6 +246,15 @@ def test_a_suite_without_one_of_its_programs_is_told(
     assert code == 1
     assert "error: qmail-send does not run" in output
     assert "error: qmail-queue does not run" not in output
+    assert "qmail-log" not in output
+
+
+def test_a_logger_is_missed_where_control_log_asks_for_one(
+    check: Check, fake: Callable[..., int], home: Path
+) -> None:
+    (home / "control/log").write_text("format json\n")
+    fake("qmail-start")
+    assert "error: qmail-log does not run" in check()[1]
 
 
 def test_a_door_that_is_missing_or_open_to_others_is_told(

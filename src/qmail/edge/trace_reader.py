@@ -74,7 +74,7 @@ class TraceReader:
         if what.isascii() and what.isdigit() and len(what) < 20:
             return [[name_of("msg", what)], [name_of("qp", what)]]
         if _ID.fullmatch(what):
-            return [["=" + what], [name_of("session", what)], [name_of("message_id", what)]]
+            return [["=" + what, name_of("session", what)], [name_of("message_id", what)]]
         address = what.removeprefix("<").removesuffix(">")
         return [
             [name_of("message_id", what)],

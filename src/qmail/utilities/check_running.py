@@ -9,7 +9,7 @@ from typing import Final
 
 from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.places import DOORS
-from qmail.core.settings import Listener, StartControls
+from qmail.core.settings import Listener, LogControls, StartControls
 from qmail.edge.accounts import ACCOUNT_GROUPS, Accounts
 from qmail.edge.processes import (
     ListeningSocket,
@@ -30,6 +30,7 @@ RUNS_AS: Final = {
     "qmail-rspawn": "qmailr",
     "qmail-verify": "qmailp",
     "qmail-smtpd": "qmaild",
+    "qmail-log": "qmaill",
 }
 """Account of each resident program (spec/programs.md 0)."""
 NAMES: Final = frozenset(RUNS_AS) | {"qmail-local", "qmail-remote"}
@@ -78,7 +79,15 @@ def check_running(report: Report, home: str, accounts: Accounts) -> None:
 
 
 def _not_needed(home: str) -> set[str]:
-    return set() if _listeners(home) else {"qmail-smtpd"}
+    found = set() if _listeners(home) else {"qmail-smtpd"}
+    return found if _has_logger(home) else {*found, "qmail-log"}
+
+
+def _has_logger(home: str) -> bool:
+    try:
+        return load(LogControls, control_reader(home)).log.needs_logger
+    except (ControlError, OSError):
+        return False
 
 
 def _check_process(
