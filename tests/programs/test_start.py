@@ -62,6 +62,7 @@ def test_mail_goes_through_all_programs_and_term_stops_them_in_order(suite: Suit
 def test_a_second_start_on_the_same_home_is_refused(running: Suite) -> None:
     with Suite.__new__(Suite) as second:
         second.home, second.bin, second.lines, second._rest = running.home, running.bin, [], b""
+        second.environ = {}
         second.start()
         assert second.ended() == 111
         assert second.lines == [f"qmail-start: fatal: {running.home} is running already"]
