@@ -15,6 +15,8 @@ class NotesFile:
 
     def __init__(self, fs: Fs) -> None:
         self._fs = fs
+        self.has_changed = False
+        """Something was written that no commit has seen."""
 
     def read(self) -> bytes | None:
         """Return all of it, None where there is none. Raises: EngineError."""
@@ -28,6 +30,7 @@ class NotesFile:
 
     def append(self, entries: bytes) -> None:
         """Add to its end. Raises: EngineError."""
+        self.has_changed = True
         try:
             fd = self._fs.open_append(PATH, 0o600)
             try:
@@ -39,6 +42,7 @@ class NotesFile:
 
     def replace(self, entries: bytes) -> None:
         """Put these in place of all; none: have no file. Raises: EngineError."""
+        self.has_changed = True
         try:
             self._unlink(NEW_PATH)
             if not entries:

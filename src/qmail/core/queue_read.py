@@ -359,7 +359,7 @@ class DiskQueue:
         in a file, since before it the disk may still have the todo entry, which names everybody.
         """
         marked, self._marked = self._marked, set()
-        has_more, self._has_more = self._has_more, False
+        has_more, self._has_more = self._has_more or self.operators.take_changes(), False
         try:
             if has_more or len(marked) > MARKED_MAX or not marked <= self._synced_with_marks:
                 self._fs.sync()

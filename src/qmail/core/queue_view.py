@@ -22,11 +22,17 @@ class DiskOperators:
         self._clock = clock
         self._layout = layout
         self._schedules = schedules
-        self.notes = Notes(NotesFile(fs))
+        self._notes_file = NotesFile(fs)
+        self.notes = Notes(self._notes_file)
 
     def load(self) -> None:
         """Read the notes, after a start. Raises: EngineError: they can't be read."""
         self.notes.load(self.birth)
+
+    def take_changes(self) -> bool:
+        """Say whether notes were written since this was asked before: a commit has to sync them."""
+        changed, self._notes_file.has_changed = self._notes_file.has_changed, False
+        return changed
 
     def birth(self, message: int) -> int | None:
         """Return when a message was queued, None where there is none."""
