@@ -55,6 +55,13 @@ NORMAL: dict[str, dict[str, object]] = {
     "bounce msg 2229907 qp 7817": {"event": "bounce", "msg": 2229907, "qp": 7817},
     "triple bounce: discarding bounce/5": {"event": "discard", "msg": 5},
     "double bounce: discarding bounce/5": {"event": "discard", "msg": 5},
+    "operator: msg 5 deleted to remote a@b": {
+        "event": "operator", "msg": 5, "result": "deleted", "channel": "remote",
+        "recipient": "a@b",
+    },
+    "send: far.ex wants less mail: none for 60 s, then 2 at once": {
+        "event": "pause", "domain": "far.ex", "seconds": 60, "at_once": 2,
+    },
     "end msg 2229907": {"event": "end", "msg": 2229907},
     "warning: trouble in select": {"event": "warning", "text": "trouble in select"},
     "alert: oh no! lost spawn connection! dying...": {

@@ -342,9 +342,11 @@ class Acts:
 
     def _log(self, operation: Operation, number: int, channel: Channel, address: bytes) -> None:
         word = b"bounced" if operation.kind is Kind.BOUNCED else b"deleted"
-        self._run.journal.add(
-            b"operator: msg %d %b to %b %b"
-            % (number, word, channel.word.encode(), address.translate(SAFE))
+        journal = self._run.journal
+        tail = journal.tail(self._run.engine.trace_id(number)) if journal.is_detailed else b""
+        journal.add(
+            b"operator: msg %d %b to %b %b%b"
+            % (number, word, channel.word.encode(), address.translate(SAFE), tail)
         )
 
     def _drop(self, operation: Operation, notes: list[tuple[int, Note]]) -> None:

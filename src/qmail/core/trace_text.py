@@ -51,6 +51,7 @@ WORDS: Final[dict[str, Callable[[Record], str]]] = {
     "bounce": lambda record: f"to the sender, qp {record.get('qp')}",
     "child": lambda record: f"about message {record.get('parent')}",
     "discard": lambda _record: "nobody is told of the failures",
+    "operator": lambda record: f"{record.get('result')}: {record.get('recipient')}",
     "end": lambda record: f"message {record.get('msg')}",
 }
 """How each event of a message is told; others by their text."""

@@ -126,6 +126,21 @@ EVENTS: Final = (
         "Failures of a bounce, where nobody is to be told or nobody can be.",
         "id",
     ),
+    _event(
+        "operator",
+        SEND,
+        rb"operator: msg (?P<msg>\d+) (?P<result>bounced|deleted)"
+        rb" to (?P<channel>local|remote) (?P<recipient>\S*)",
+        "qmail queue ended the tries for a recipient.",
+        "id",
+    ),
+    _event(
+        "pause",
+        SEND,
+        rb"send: (?P<domain>\S+) wants less mail: none for (?P<seconds>\d+) s,"
+        rb" then (?P<at_once>\d+) at once",
+        "A domain has asked for less.",
+    ),
     _event("end", SEND, rb"end msg (?P<msg>\d+)", "The message leaves the queue.", "id"),
     _event(
         "status",
@@ -145,7 +160,8 @@ EVENTS: Final = (
 """Every event; of several forms that match the first counts."""
 
 NUMBERS: Final = frozenset(
-    {"bytes", "code", "delivery", "local", "local_max", "msg", "qp", "recipients", "remote"}
+    {"at_once", "seconds"}
+    | {"bytes", "code", "delivery", "local", "local_max", "msg", "qp", "recipients", "remote"}
     | {"remote_max", "uid"}
 )
 """Fields that are numbers in JSON; all others are strings."""
