@@ -81,14 +81,14 @@ class Planted:
         return message
 
     def write_todo(self, message: Message) -> None:
-        packed = b"Fs@far.ex\0" + b"".join(b"T%b\0" % one for one in message.recipients) + b"\0"
+        packed = b"Fs@me.ex\0" + b"".join(b"T%b\0" % one for one in message.recipients) + b"\0"
         record = Seal(7, len(message.text), zlib.crc32(message.text)).record(packed)
         path = self.path("todo", message.number)
         self.write(path, b"u0\0%b\0%b" % (record, packed[:-1]))
         os.utime(path, (BIRTH, BIRTH + message.index))
 
     def write_info(self, message: Message) -> None:
-        info = self.write(self.path("info", message.number), b"Fs@far.ex\0", 0o600)
+        info = self.write(self.path("info", message.number), b"Fs@me.ex\0", 0o600)
         os.utime(info, (BIRTH, BIRTH + message.index))
         data = b"".join(b"T%b\0" % one for one in message.recipients)
         self.write(self.path("local", message.number), data, 0o600)
@@ -102,22 +102,17 @@ def _lose(planted: Planted, message: Message) -> None:
 
 
 def missing_folder(planted: Planted, message: Message) -> None:
-    del message
-    if (planted.queue / "intd").is_dir():
-        (planted.queue / "intd").rmdir()
+    folder = planted.path("remote", message.number).parent
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def not_a_folder(planted: Planted, message: Message) -> None:
     del message
-    folder = planted.queue / "bounce"
-    if _has_bounces(planted) and not any(folder.iterdir()):
+    folder = planted.queue / "intd"
+    if not folder.is_symlink():
         folder.rmdir()
         folder.symlink_to(planted.queue / "nowhere")
-
-
-def _has_bounces(planted: Planted) -> bool:
-    folder = planted.queue / "bounce"
-    return folder.is_dir() and not folder.is_symlink()
 
 
 def folder_owner(planted: Planted, message: Message) -> None:
@@ -133,8 +128,9 @@ def second_name(planted: Planted, message: Message) -> None:
 
 
 def special_file(planted: Planted, message: Message) -> None:
-    if _has_bounces(planted):
-        planted.path("bounce", message.number).symlink_to("/etc/passwd")
+    path = planted.path("remote", message.number)
+    if path.parent.is_dir():
+        path.symlink_to("/etc/passwd")
 
 
 def unknown_name(planted: Planted, message: Message) -> None:
@@ -202,7 +198,7 @@ def bad_recipients(planted: Planted, message: Message) -> None:
 
 
 def bad_bounce(planted: Planted, message: Message) -> None:
-    if not message.queued and _has_bounces(planted):
+    if not message.queued:
         data = b"<nobody@me.ex>:\nno such one\n\n\0\0\0"
         planted.write(planted.path("bounce", message.number), data, 0o600)
 

@@ -23,7 +23,9 @@ def stopped(home: str) -> Iterator[None]:
     """
     with contextlib.ExitStack() as held:
         for path, who in LOCKS.items():
-            fd = _open(f"{home}/{path}", may_make=path == "run/lock")
+            if path == "run/lock":
+                _make(f"{home}/{path}")
+            fd = _open(f"{home}/{path}")
             if fd >= 0:
                 held.callback(os.close, fd)
                 if not _take(fd):
@@ -34,7 +36,7 @@ def stopped(home: str) -> Iterator[None]:
 def is_running(home: str) -> bool:
     """Tell whether the suite runs, as far as this user may know. Raises: OSError."""
     for path in LOCKS:
-        fd = _open(f"{home}/{path}", may_make=False)
+        fd = _open(f"{home}/{path}")
         if fd >= 0:
             is_held = not _take(fd)
             os.close(fd)
@@ -43,14 +45,27 @@ def is_running(home: str) -> bool:
     return False
 
 
-def _open(path: str, *, may_make: bool) -> int:
+def _make(path: str) -> None:
+    """Make the lock file, for whoever owns its folder: qmail-start must be able to open it.
+
+    Raises: OSError.
+    """
+    with contextlib.suppress(FileExistsError):
+        fd = os.open(path, LOCK_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            owner = os.stat(os.path.dirname(path))
+            os.fchown(fd, owner.st_uid, owner.st_gid)
+        finally:
+            os.close(fd)
+
+
+def _open(path: str) -> int:
     """Return a descriptor, -1 where there is no such file: nobody holds it, and it can be mended.
 
     Raises: OSError.
     """
-    flags = LOCK_FLAGS | (os.O_CREAT if may_make else 0)
     try:
-        return os.open(path, flags, 0o600)
+        return os.open(path, LOCK_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         return -1
     except OSError:
