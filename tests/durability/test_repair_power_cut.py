@@ -9,6 +9,8 @@ import pytest
 from tests.sim.power import NOTHING, Choice, Power, PowerCut, Torn
 from tests.sim.simfs import SimFs
 
+from qmail.core.notes_file import PATH
+from qmail.core.operator_notes import entry
 from qmail.core.queue_archive import Reader, Writer, export
 from qmail.core.queue_census import take_census
 from qmail.core.queue_checkup import Checkup, Scope
@@ -17,6 +19,7 @@ from qmail.core.queue_intake import ImportedAlreadyError, Intake
 from qmail.core.queue_layout import SPLIT_FOLDERS, Layout
 from qmail.core.queue_lost import LostFolder
 from qmail.core.queue_moves import UNFINISHED, Mark, Moves, marked
+from qmail.core.queue_notes import packed, read_notes
 
 LAYOUT = Layout(3)
 Whole = dict[bytes, bytes]
@@ -53,6 +56,23 @@ def add(disk: SimFs, name: int, text: bytes, inode_path: str) -> None:
     put(disk, LAYOUT.channel("remote", name), b"Ttwo@%b\0" % text)
 
 
+def remark(disk: SimFs, numbers: dict[int, int]) -> None:
+    """Have operators say something of each number; what it is tells the index of its message."""
+    fields = [b"1", b"H", b"5", b"0", b""]
+    notes = [
+        entry(b"N", b"1", b"%d" % number, b"0", b"%d" % index, b"")
+        for number, index in numbers.items()
+    ]
+    put(disk, PATH, entry(b"O", *fields) + b"".join(notes))
+
+
+def remarks(disk: SimFs) -> dict[bytes, bytes]:
+    """Return the text of each message that something was said of, and what."""
+    files = disk.files()
+    said = [fields for letter, fields in read_notes(disk) if letter == b"N"]
+    return {files[LAYOUT.mess(int(fields[1]))]: fields[3] for fields in said}
+
+
 def damaged(disk: SimFs) -> Whole:
     """Make five messages: two with each other's numbers, a chain, a wrong folder, leftovers."""
     texts = [b"m%d" % index for index in range(5)]
@@ -64,6 +84,7 @@ def damaged(disk: SimFs) -> Whole:
     # c is free for the message that is called d, and has something of an old one.
     put(disk, LAYOUT.bounce(c), b"<x@a>:\nof an old message\n\n")
     put(disk, LAYOUT.info(c), b"Fold@a\0")
+    remark(disk, {name: index for index, name in enumerate(names)})
     wrong = f"mess/{(e + 1) % LAYOUT.split}/{e}"
     disk.rename(LAYOUT.mess(e), wrong)
     disk.sync()
@@ -131,6 +152,7 @@ def test_a_repair_that_is_cut_off_is_finished_by_the_next() -> None:
         repair(disk)
         assert faults(disk) == []
         assert whole(disk) == owed
+        assert remarks(disk) == {b"m%d" % index: b"%d" % index for index in range(5)}
         for path, text in disk.files().items():
             if path.startswith("mess/") and text in owed:
                 found = disk.info(path)
@@ -158,6 +180,7 @@ def test_a_repair_survives_a_second_cut() -> None:
             second = second.after_power_cut(Choice(second.waiting // 2, Torn.HALF))
             repair(second)
         assert whole(second) == owed
+        assert remarks(second) == {b"m%d" % index: b"%d" % index for index in range(5)}
 
 
 # --- imports --------------------------------------------------------------------------------------
@@ -165,12 +188,16 @@ def test_a_repair_survives_a_second_cut() -> None:
 
 def archive() -> tuple[bytes, Whole]:
     disk = new_disk()
+    numbers: dict[int, int] = {}
     for index in range(3):
         number = put(disk, f"pid/{index}", b"new%d" % index)
         add(disk, number, b"new%d" % index, f"pid/{index}")
+        numbers[number] = index
+    remark(disk, numbers)
     stream = io.BytesIO()
     writer = Writer(disk, stream)
     assert list(export(disk, take_census(disk, LAYOUT), writer)) == []
+    writer.notes(packed(read_notes(disk)))
     writer.end()
     return stream.getvalue(), whole(disk)
 
@@ -182,6 +209,7 @@ def own(disk: SimFs) -> Whole:
     """Make a queue with one message of its own."""
     number = put(disk, "pid/own", b"own")
     add(disk, number, b"own", "pid/own")
+    remark(disk, {number: 7})
     disk.sync()
     return whole(disk)
 
@@ -204,6 +232,7 @@ def test_an_import_that_is_cut_off_brings_all_or_nothing_and_nothing_twice() -> 
         with contextlib.suppress(ImportedAlreadyError):
             import_(disk)
         assert whole(disk) == owed | ARRIVING
+        assert remarks(disk) == {b"own": b"7", b"new0": b"0", b"new1": b"1", b"new2": b"2"}
         assert faults(disk) == []
     assert outcomes == {0, len(ARRIVING)}
 

@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from tests.fakes.homes import GID, IS_ROOT, UID, make_home, open_folder
 from tests.fakes.planted_queue import SPOILERS, Planted, wanted_messages, whole_messages
 
+from qmail.core.fs import RealFs
+from qmail.core.notes_file import PATH, NotesFile
+from qmail.core.operator_notes import Kind, Note, Notes
 from qmail.core.queue_archive import ArchiveError, Reader
 from qmail.core.queue_faults import Fault
 from qmail.utilities import queue_export, queue_import
@@ -84,6 +87,44 @@ def test_times_marks_and_reports_come_over(folder: Path) -> None:
     assert todo.stat().st_mtime == planted.path("todo", planted.messages[0].number).stat().st_mtime
     if IS_ROOT:
         assert {path.stat().st_uid for path in (new / "queue").rglob("*/*/*")} == {UID}
+
+
+def held(home: Path) -> dict[int, tuple[int, ...]]:
+    """Return which recipients of the message with each index are held."""
+    notes = Notes(NotesFile(RealFs(f"{home}/queue")))
+    births = {int(p.name): int(p.stat().st_mtime) for p in (home / "queue/info").glob("*/*")}
+    notes.load(births.get)
+    count = sum(1 for _ in (home / "queue/mess").iterdir())
+    return {
+        int((home / f"queue/mess/{number % count}/{number}").read_bytes().split(b" ")[-1]): (
+            notes.of(number)[0].places[0]
+        )
+        for number in notes.numbers()
+    }
+
+
+def hold(planted: Planted, *indexes: int) -> None:
+    notes = Notes(NotesFile(RealFs(str(planted.queue))))
+    operation = notes.begin(Kind.HELD, 5)
+    for index in indexes:
+        message = planted.messages[index]
+        birth = int(planted.path("info", message.number).stat().st_mtime)
+        notes.put(message.number, Note(operation, birth, ((0, index), ())))
+    notes.flush()
+    planted.write(planted.queue / PATH, (planted.queue / PATH).read_bytes(), 0o600)
+
+
+def test_what_is_held_stays_held(folder: Path) -> None:
+    old, new = new_home(folder, "old"), new_home(folder, "new", 7)
+    planted = plant(old, 6)
+    hold(planted, 1, 4)
+    SPOILERS[Fault.WRONG_NUMBER](planted, planted.messages[4])
+    repair(str(old))
+    assert held(old) == {1: (0, 1), 4: (0, 4)}
+    data = export(old, folder / "archive")
+    import_archive(str(new), io.BytesIO(data))
+    assert check(str(new)).findings == []
+    assert held(new) == {1: (0, 1), 4: (0, 4)}
 
 
 def test_an_archive_is_imported_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

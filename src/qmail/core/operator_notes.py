@@ -261,14 +261,20 @@ def bodies(raw: bytes) -> Iterator[bytes]:
         start = end + 1
 
 
-def _entry(letter: bytes, *fields: bytes) -> bytes:
+def entry(letter: bytes, *fields: bytes) -> bytes:
+    """Return one entry of a store."""
     body = letter + pack_fields(*fields)
     return pack(b"%08x" % zlib.crc32(body) + body)
 
 
+def unpacked(body: bytes, count: int) -> list[bytes]:
+    """Return the `count` fields of an entry. Raises: FrameError."""
+    return list(unpack_fields(body[1:], count))
+
+
 def _operation_entry(made: Operation) -> bytes:
     times = (b"%d" % made.made_at, b"%d" % made.final_at)
-    return _entry(b"O", b"%d" % made.id, made.kind.value, *times, made.text)
+    return entry(b"O", b"%d" % made.id, made.kind.value, *times, made.text)
 
 
 def _operation(body: bytes) -> Operation:
@@ -279,11 +285,11 @@ def _operation(body: bytes) -> Operation:
 def _note_entry(message: int, note: Note) -> bytes:
     local, remote = (b" ".join([b"%d" % each for each in places]) for places in note.places)
     operation = b"%d" % note.operation.id
-    return _entry(b"N", operation, b"%d" % message, b"%d" % note.birth, local, remote)
+    return entry(b"N", operation, b"%d" % message, b"%d" % note.birth, local, remote)
 
 
 def _removal(operation: Operation, message: int) -> bytes:
-    return _entry(b"R", b"%d" % operation.id, b"%d" % message)
+    return entry(b"R", b"%d" % operation.id, b"%d" % message)
 
 
 def _offsets(field: bytes) -> Offsets:

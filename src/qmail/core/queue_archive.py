@@ -7,7 +7,8 @@ It is a tar archive of plain files, in this order (N counts from 1):
 | `qmail-queue`     | `{"format": 1}`                                                      |
 | `N/files`         | the size, SHA-256 and time of each file of message N, and its number |
 | `N/todo` ...      | the files themselves, `N/mess` last                                  |
-| `end`             | how many messages, and the SHA-256 of all `qmail-queue` and `N/files` |
+| `notes`           | what operators have said of messages, by their numbers (if anything) |
+| `end`             | how many messages, and the SHA-256 of all of this but the messages   |
 
 Writing and reading need memory for one envelope, however long the queue is. `end` makes a cut
 archive, and one whose messages were exchanged, differ from a whole one; its sum is the id of the
@@ -27,9 +28,12 @@ from qmail.protocol.ustar import BLOCK, END, SIZE_MAX, Entry, TarError, header, 
 
 FORMAT: Final = 1
 TITLE: Final = "qmail-queue"
+NOTES: Final = "notes"
 LAST: Final = "end"
 TEXT_BYTES_MAX: Final = 65536
 """Longest `qmail-queue`, `N/files` and `end`."""
+NOTES_MAX: Final = 64 * 1024 * 1024
+"""Longest `notes`."""
 PART_BYTES: Final = 262144
 QUEUED: Final = ("todo", "mess")
 PREPROCESSED: Final = ("info", "local", "remote", "bounce", "mess")
@@ -144,6 +148,11 @@ class Writer:
         entry = Entry(name, len(text), 0)
         self._stream.write(header(entry) + text + bytes(entry.padding))
 
+    def notes(self, entries: bytes) -> None:
+        """Write what operators have said. Raises: OSError."""
+        if entries:
+            self._text(NOTES, entries)
+
     def end(self) -> str:
         """Write the end; return the id of the archive."""
         chain = self._chain.hexdigest()
@@ -184,6 +193,8 @@ class Reader:
         self._stream = stream
         self._chain = hashlib.sha256()
         self._count = 0
+        self.notes = b""
+        """What operators have said, when all of it was read."""
         found = _object(self._text(self._entry(TITLE)))
         if found.get("format") != FORMAT:
             raise ArchiveError(f"format {found.get('format')!r} is not known here; {FORMAT} is")
@@ -195,6 +206,9 @@ class Reader:
         """
         while True:
             entry = self._next()
+            if entry.name == NOTES:
+                self.notes = self._text(entry, NOTES_MAX)
+                entry = self._entry(LAST)
             if entry.name == LAST:
                 self._check_end(entry)
                 return
@@ -249,14 +263,14 @@ class Reader:
             raise ArchiveError("the archive is cut")
         return entry
 
-    def _text(self, entry: Entry) -> bytes:
-        text = self._read_text(entry)
+    def _text(self, entry: Entry, bytes_max: int = TEXT_BYTES_MAX) -> bytes:
+        text = self._read_text(entry, bytes_max)
         self._chain.update(text)
         return text
 
-    def _read_text(self, entry: Entry) -> bytes:
-        if entry.size > TEXT_BYTES_MAX:
-            raise ArchiveError(f"{entry.name} is longer than {TEXT_BYTES_MAX} bytes")
+    def _read_text(self, entry: Entry, bytes_max: int = TEXT_BYTES_MAX) -> bytes:
+        if entry.size > bytes_max:
+            raise ArchiveError(f"{entry.name} is longer than {bytes_max} bytes")
         text = self._read(entry.size)
         self._read(entry.padding)
         return text

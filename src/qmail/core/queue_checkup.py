@@ -28,6 +28,7 @@ from qmail.core.queue_moves import (
     marked,
     staged,
 )
+from qmail.core.queue_notes import READY
 from qmail.core.queue_records import mended_bounce, read_record
 from qmail.core.spares import spare_envelope, spare_numbers
 
@@ -205,7 +206,7 @@ class Checkup:
         inodes = self._census.inodes
         yield from self._second_names()
         wrong = [n for n in sorted(self._census.where["mess"]) if inodes[n] != n]
-        if self._scope.mends and (wrong or staged(self._fs, MOVE)):
+        if self._scope.mends and (wrong or self._is_renumbering()):
             self._mark.begin()
             self._moves.renumber(self._census, wrong)
             self._census = take_census(self._fs, self._scope.layout, self._scope.ignored)
@@ -214,6 +215,9 @@ class Checkup:
             done = f"message {number} is {inodes[number]} now" if self._scope.mends else ""
             path = place(self._scope.layout, "mess", number)
             yield Finding(Fault.WRONG_NUMBER, path, why, done)
+
+    def _is_renumbering(self) -> bool:
+        return bool(staged(self._fs, MOVE)) or self._fs.info(READY) is not None
 
     def _second_names(self) -> Iterator[Finding]:
         """Two messages that are one file can't both have the number of its inode."""

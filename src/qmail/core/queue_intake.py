@@ -18,6 +18,7 @@ from qmail.core.queue_census import KINDS, place
 from qmail.core.queue_checkup import IMPORT, finish_import, imported
 from qmail.core.queue_layout import Layout
 from qmail.core.queue_moves import NEW, REPAIR, UNFINISHED, Moves, mark, staged_path
+from qmail.core.queue_notes import added, entries_of, prepare, read_notes
 from qmail.core.queue_records import BYTES_MAX
 from qmail.core.seal import is_whole
 
@@ -42,6 +43,7 @@ class Intake:
         self._moves = moves
         self._taken = taken
         self._index = 0
+        self._numbers: dict[int, int] = {}
 
     def run(self, reader: Reader, tell: Callable[[Parcel], None]) -> int:
         """Import everything that `reader` has; return how many messages.
@@ -55,6 +57,7 @@ class Intake:
                 tell(parcel)
             text = IMPORT + reader.id.encode() + b"\n"
             self._check_new(imported(text))
+            self._take_notes(reader.notes)
         except BaseException:
             with contextlib.suppress(OSError):
                 self._moves.take_back()
@@ -66,6 +69,11 @@ class Intake:
         self._fs.sync()
         return self._index
 
+    def _take_notes(self, raw: bytes) -> None:
+        more = entries_of(raw)
+        if more:
+            prepare(self._fs, added(read_notes(self._fs), more, self._numbers))
+
     def _check_new(self, note: str) -> None:
         if self._fs.info(note) is not None:
             raise ImportedAlreadyError(note)
@@ -73,6 +81,7 @@ class Intake:
     def _take(self, reader: Reader, parcel: Parcel) -> None:
         """Make the files of one message. Its number is known when its message file is."""
         fd, number = self._new_number()
+        self._numbers[parcel.number] = number
         made = {kind: staged_path(NEW, self._index, number, kind) for kind in parcel.files}
         try:
             for kind, found in parcel.files.items():

@@ -11,6 +11,7 @@ way of the folder repair/:
 | stage | to repair/move.OLD.NEW.KIND, the message file last   | staged files, the rest still has |
 |       |                                                      | the old number                   |
 | sync  |                                                      | all messages are staged whole    |
+| notes | those of operators are made anew (core/queue_notes.py) | old ones, and the new beside it |
 | place | to the new number, the message file last             | what is still staged is to go on |
 | sync  |                                                      |                                  |
 | end   | repair/unfinished is removed and synced              |                                  |
@@ -30,6 +31,7 @@ from qmail.core.queue_census import ENVELOPES, Census, place
 from qmail.core.queue_faults import Fault
 from qmail.core.queue_layout import Layout
 from qmail.core.queue_lost import LostFolder
+from qmail.core.queue_notes import READY, prepare, put, read_notes, renumbered, take_back
 
 REPAIR: Final = "repair"
 UNFINISHED: Final = "repair/unfinished"
@@ -136,6 +138,9 @@ class Moves:
 
         Raises: OSError: doing it again goes on from there.
         """
+        if not staged(self._fs, MOVE):
+            # All was in place; at most the notes were not.
+            put(self._fs)
         moves = {number: census.inodes[number] for number in numbers}
         for pending in staged(self._fs, MOVE):
             # Its message file is the last to be staged: without it, it has the old number still.
@@ -150,7 +155,15 @@ class Moves:
         for old, new in moves.items():
             self._stage(census, old, new)
         self._fs.sync()
+        self._prepare_notes()
         self.place(MOVE)
+
+    def _prepare_notes(self) -> None:
+        """Have the notes of operators follow their messages, unless that was done before a cut."""
+        entries = read_notes(self._fs)
+        if entries and self._fs.info(READY) is None:
+            numbers = {each.old: each.new for each in staged(self._fs, MOVE)}
+            prepare(self._fs, renumbered(entries, numbers))
 
     def _give_up(self, pending: Staged) -> None:
         paths = {kind: pending.path(kind) for kind in pending.kinds}
@@ -177,6 +190,7 @@ class Moves:
                 if kind in message.kinds:
                     self._place(message, kind)
         self._fs.sync()
+        put(self._fs)
 
     def _place(self, message: Staged, kind: str) -> None:
         target = place(self._layout, kind, message.new)
@@ -191,3 +205,4 @@ class Moves:
             for kind in ORDER:
                 if kind in message.kinds:
                     self._fs.unlink(message.path(kind))
+        take_back(self._fs)
