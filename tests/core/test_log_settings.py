@@ -44,6 +44,7 @@ def test_every_line_counts() -> None:
 def test_whatever_differs_from_the_original_needs_the_logger(line: str) -> None:
     assert parsed(line).needs_logger
     assert parsed(line).lines[0].startswith(line)
+    assert parsed(line).needs_records is (line in ("format json", "trace on"))
 
 
 @pytest.mark.parametrize(

@@ -381,13 +381,15 @@ def add_program(home: Path, text: str) -> dict[str, str]:
 @pytest.mark.parametrize("without_uvloop", [False, True])
 def test_qmailqueue_gets_message_and_envelope(tmp_path: Path, without_uvloop: bool) -> None:
     home = make_home(tmp_path)
-    environ = add_program(home, "cat >message; cat <&1 >envelope\n")
+    environ = add_program(home, 'echo "$QMAIL_ID" >id; cat >message; cat <&1 >envelope\n')
     body = b"line\r\n" * 50000
     with Resident(home, environ=environ, without_uvloop=without_uvloop) as server:
         with server.client() as client:
             client.send(OPENING + body + b".\r\nQUIT\r\n")
             assert codes(client.rest()) == [250, 250, 250, 354, 250, 221]
         message = (home / "message").read_bytes()
+        trace_id = (home / "id").read_bytes().strip()
+        assert b" with ESMTP id %b; " % trace_id in message
         assert message.partition(b"-0000\n")[2] == body.replace(b"\r\n", b"\n")
         assert (home / "envelope").read_bytes() == b"Fa@b.example\0Tjoe@ours.example\0\0"
 

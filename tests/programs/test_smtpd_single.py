@@ -119,11 +119,13 @@ def test_without_the_queue_a_message_is_451_after_its_end(tmp_path: Path) -> Non
 def test_qmailqueue_is_run_in_place_of_the_queue(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     program = home / "filter"
-    program.write_text("#!/bin/sh\ncat >message; cat <&1 >envelope\n")
+    program.write_text('#!/bin/sh\necho "$QMAIL_ID" >id; cat >message; cat <&1 >envelope\n')
     program.chmod(0o755)
     code, said, _ = converse(home, OPENING + MESSAGE + b"QUIT\r\n", {"QMAILQUEUE": str(program)})
     assert (code, codes(said)) == (0, [220, 250, 250, 250, 354, 250, 221])
-    assert (home / "message").read_bytes().endswith(b"\n\n.hi\n")
+    message = (home / "message").read_bytes()
+    assert message.endswith(b"\n\n.hi\n")
+    assert b" with ESMTP id %b; " % (home / "id").read_bytes().strip() in message
     assert (home / "envelope").read_bytes() == b"Fa@b.example\0Tjoe@ours.example\0\0"
 
 

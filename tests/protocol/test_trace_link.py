@@ -66,6 +66,7 @@ def test_names_are_those_people_ask_for() -> None:
     record = record_of(STORY[1] + packed_tail(message_id=b"<X@y>", parent=b"p1", session=b"s1"))
     assert set(names_of(record)) == {"m5", "q7", "sa@b", "iX@y", "pp1", "cs1"}
     assert name_of("recipient", "Ann@B.ex") == "rann@b.ex"
+    assert name_of("sender", "a b%@x") == name_of("sender", "a_b_@x") == "sa_b_@x"
     assert len(name_of("sender", "a" * 9999)) == trace_link.NAME_CHARS_MAX + 1
 
 

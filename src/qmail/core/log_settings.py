@@ -90,6 +90,11 @@ class LogSettings:
         return self.is_traced or not plain or self.destinations != (DESCRIPTOR,)
 
     @property
+    def needs_records(self) -> bool:
+        """Whether the programs are to add what structured records need."""
+        return self.is_traced or self.format is not LogFormat.CLASSIC
+
+    @property
     def lines(self) -> list[str]:
         """What is not as without the file, as lines of control/log."""
         usual = LogSettings()

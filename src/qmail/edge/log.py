@@ -32,7 +32,7 @@ class Log:
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._lost = 0
-        self._is_paced = not os.get_blocking(fd)
+        self._is_paced = _does_not_block(fd)
 
     def line(self, text: bytes) -> None:
         """Add one line, without its line feed."""
@@ -55,6 +55,8 @@ class Log:
     def end(self) -> None:
         """Write what is left, waiting a little: this program ends."""
         self.flush()
+        if not self._waiting:
+            return
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
         while self._waiting and poll.poll(END_S_MAX * 1000):
@@ -88,6 +90,14 @@ class Log:
         except OSError:
             self._waiting.clear()
             self._waiting_bytes = 0
+
+
+def _does_not_block(fd: int) -> bool:
+    try:
+        return not os.get_blocking(fd)
+    except OSError:
+        # Whoever started us has closed it.
+        return False
 
 
 def pieces(lines: list[bytes]) -> list[bytes]:

@@ -210,3 +210,4 @@ class SmtpServer:
             except TimeoutError:
                 self.log_line(b"smtpd: %d clients cut off" % len(self._connections))
         self._end_turn()
+        self._log.end()

@@ -131,6 +131,7 @@ class QueueService:
                 self._rest()
             self._answer_all()
             self._write_log()
+        self._log.end()
         return Exit.OK
 
     def _write_log(self) -> None:

@@ -211,7 +211,7 @@ class SendService:
             self._dispatcher.settle_turn()
         self._finish_turn()
         self._log.line(b"status: exiting")
-        self._log.flush()
+        self._log.end()
         return Exit.OK
 
     def _wait_for_clean(self) -> None:

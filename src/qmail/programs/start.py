@@ -121,7 +121,7 @@ class Starter:
         ports = [self._bind_port(listener) for listener in listeners]
         self._start_logger()
         if log.needs_logger:
-            self._prepare_log()
+            self._prepare_log(needs_records=log.needs_records)
         for name, (account, keeps_root, own_doors) in RESIDENTS.items():
             descriptors = tuple(doors[door] for door in own_doors) or tuple(ports)
             if name == "qmail-smtpd" and not ports:
@@ -206,7 +206,7 @@ class Starter:
         self._log_fd = writer
         self._log = Log(writer)
 
-    def _prepare_log(self) -> None:
+    def _prepare_log(self, *, needs_records: bool) -> None:
         """Put qmail-log between the programs and what was to get the log; it goes first."""
         pipe = self._log_pipe = LogPipe(self._log_fd)
         program = self._program(LOGGER, self._accounts["qmaill"], False, (pipe.reader,))
@@ -214,7 +214,8 @@ class Starter:
         self._start(self._children[LOGGER])
         self._log_fd = pipe.writer
         self._log = Log(pipe.writer)
-        self._environ = {**self._environ, RECORDS: "records"}
+        if needs_records:
+            self._environ = {**self._environ, RECORDS: "records"}
 
     # --- running --------------------------------------------------------------------------------
 
@@ -243,6 +244,10 @@ class Starter:
             # It died and rests before its next start; what it has not read is in the pipe.
             self._start(child)
         os.close(self._log_pipe.writer)
+        if child.pid and time.monotonic() - child.started > FIRST_START_S:
+            # Something that a program left behind may keep the pipe open: it need not wait for
+            # that. One that has just been started may not know the signal yet.
+            os.kill(child.pid, signal.SIGTERM)
         give_up = time.monotonic() + LOG_S_MAX
         while child.pid and time.monotonic() < give_up:
             self._station.turn(1.0)

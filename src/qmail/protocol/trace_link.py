@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from qmail.protocol.log_record import Record, Value
+from qmail.protocol.logtext import safe
 
 KNOWN_MAX: Final = 100_000
 """So many numbers are remembered; the oldest are forgotten."""
@@ -36,7 +37,8 @@ def name_of(kind: str, value: Value) -> str:
     """Return the name under which the index has a value of the field `kind`."""
     text = str(value)
     if kind in ("sender", "recipient"):
-        text = text.lower()
+        # As the log has it: who looks for an address may write what it was.
+        text = safe(text.encode(errors="replace")).decode().lower()
     elif kind == "message_id":
         text = text.removeprefix("<").removesuffix(">")
     return KINDS[kind] + text[:NAME_CHARS_MAX]
