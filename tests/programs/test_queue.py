@@ -74,7 +74,7 @@ def messages(home: Path) -> list[Path]:
 
 
 def queue_files(home: Path) -> set[str]:
-    lock_files = {"lock/sendmutex", "lock/trigger", "lock/tcpto"}
+    lock_files = {"lock/sendmutex", "lock/trigger", "lock/tcpto", "lock/tcpto6"}
     return {path for path in files_of(home / "queue") if path not in lock_files}
 
 
