@@ -34,6 +34,8 @@ from qmail.core.spares import spare_envelope, spare_numbers
 
 IMPORT: Final = b"import "
 """What the mark of an import begins with; its id follows."""
+DRAFTS: Final = ("draft.", "taken.", "notes-draft.", "unfinished.new")
+"""What files begin with that mean nothing after a cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,8 @@ class Checkup:
         yield from self._wrong_folders()
         yield from self._wrong_numbers()
         yield from self._contents()
+        if self._scope.mends:
+            self._tidy()
         self._mark.end(self._scope.settle)
         self.messages = sum(n not in self._spares for n in self._census.where["mess"])
 
@@ -131,6 +135,12 @@ class Checkup:
             return "taken back: run 'qmail queue import' again"
 
         return self._mend(Fault.UNFINISHED_IMPORT, REPAIR, why, finish)
+
+    def _tidy(self) -> None:
+        """Remove the drafts that cuts have left. What is staged or tells of an import stays."""
+        for name, _ in list(names_in(self._fs, REPAIR)):
+            if name.startswith(DRAFTS):
+                self._fs.unlink(f"{REPAIR}/{name}")
 
     # --- pid ------------------------------------------------------------------------------------
 
@@ -253,8 +263,10 @@ class Checkup:
 
     def _mend_bounce(self, number: int, path: str, why: str) -> str:
         text = mended_bounce(read_record(self._fs, "bounce", path))
-        draft = f"{REPAIR}/{number}.bounce"
+        draft = f"{REPAIR}/draft.{number}.bounce"
         if text:
+            if self._fs.info(draft) is not None:
+                self._fs.unlink(draft)
             fd = self._fs.create(draft)
             try:
                 self._fs.write(fd, text)
