@@ -243,12 +243,12 @@ def test_a_failed_sync_is_told_and_nothing_is_held() -> None:
 
 def test_many_messages_are_taken_in_slices_with_one_commit_each() -> None:
     world = World()
-    for number in range(1, 251):
+    for number in range(1, 601):
         deferred(world, number, b"x@b.ex")
     world.engine.log.clear()
-    assert act(world, "hold")[1] == 250
+    assert act(world, "hold")[1] == 600
     assert world.engine.log.count("commit") == 3
-    assert act(world, "delete")[1] == 250
+    assert act(world, "delete")[1] == 600
     world.pass_time(UNDO_S + 1)
     for _ in range(20):
         world.pass_time(1)

@@ -10,8 +10,8 @@ import pytest
 from tests.fakes.homes import HOST, open_folder, others_can_run_the_programs
 from tests.fakes.suite import Suite
 
+from qmail.edge.plain_text import plural, short_age, short_size, shown, table
 from qmail.utilities.queue_options import add_filter, age, filter_of, parse
-from qmail.utilities.queue_text import plural, short_age, short_size, shown, table
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from qmail.protocol.control_door import ACTS, Answer, Question, RecipientRow, Ro
 from qmail.protocol.queue_filter import Filter, code_of
 
 KEYS_MAX: Final = 100000
+SHOWN: Final = 8
 OTHERS: Final = b"(others)"
 UNKNOWN: Final = b"unknown until tried"
 Answers = Iterator[Answer | None]
@@ -82,6 +83,8 @@ class Operator:
             return self.acts.undo(question)
         if question.verb == "operations":
             return self._operations(question)
+        if question.verb == "status":
+            return self._status(question)
         if question.verb == "count":
             return self._count(question)
         return self._list(question, is_full=question.verb == "show")
@@ -95,6 +98,24 @@ class Operator:
             word = STATES[each.kind].encode()
             yield Answer(question.tag, "operation", (b"%d" % each.id, word, *numbers))
         yield Answer(question.tag, "done", (b"%d" % len(found), b"0"))
+
+    def _status(self, question: Question) -> Answers:
+        tag, gauges, now = question.tag, self._run.gauges, self._run.clock.monotonic()
+        thousandths = [int(1000 * rate) for window_s in (1, 60) for rate in gauges.rates(window_s)]
+        lanes = [self._lanes[channel] for channel in Channel]
+        slots = [number for lane in lanes for number in (lane.used, lane.limit)]
+        held = len(self._run.engine.operators.notes)
+        numbers = (*thousandths, *slots, len(self._run.messages), held)
+        yield Answer(tag, "status", tuple(b"%d" % number for number in numbers))
+        for domain, pace in gauges.slowest(question.limit or SHOWN):
+            mean_ms = 1000 * pace.total_s / pace.count
+            numbers = (pace.count, int(mean_ms), int(1000 * pace.longest_s))
+            yield Answer(tag, "slow", (domain, *[b"%d" % number for number in numbers]))
+        for trouble in list(gauges.troubles)[-(question.limit or SHOWN) :]:
+            letter = bytes((trouble.letter,))
+            ago_s = b"%d" % max(0, int(now - trouble.at))
+            yield Answer(tag, "trouble", (ago_s, letter, trouble.address, trouble.text))
+        yield Answer(tag, "done", (b"0", b"0"))
 
     def _list(self, question: Question, *, is_full: bool) -> Answers:
         tag, rows, recipients = question.tag, 0, 0

@@ -32,7 +32,7 @@ from qmail.protocol.logtext import SAFE
 from qmail.protocol.queue_filter import Filter
 
 UNDO_S: Final = 600
-SLICE: Final = 100
+SLICE: Final = 250
 BUSY_S: Final = 5
 PAUSE: Final = Answer(0, "pause")
 """Nothing more can be done in this turn."""

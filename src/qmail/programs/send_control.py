@@ -20,7 +20,9 @@ from qmail.protocol.control_door import QUESTION_FRAME_MAX, Answer, Question
 from qmail.protocol.netstring import FrameError
 
 SLICE_S: Final = 0.005
-"""So long in a turn, whatever is asked."""
+SLICE_S_MAX: Final = 0.05
+SHARE: Final = 0.25
+"""So long in a turn, whatever is asked; in turns that are long themselves, this part of them."""
 WAITING_BYTES_MAX: Final = 65536
 """With more than this not taken, nothing more is answered to that caller."""
 CALLERS_MAX: Final = 16
@@ -49,6 +51,7 @@ class ControlDesk:
         self._operator = operator
         self._uids = {0, send_uid, os.geteuid()}
         self._callers: dict[Door, Caller] = {}
+        self._ended = 0.0
         Listener(station, sock, self._on_call)
 
     def _on_call(self, sock: socket.socket) -> None:
@@ -94,7 +97,8 @@ class ControlDesk:
 
     def go_on(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Answer for a slice of time, each caller in turn."""
-        until = clock() + SLICE_S
+        began = clock()
+        until = began + min(SLICE_S_MAX, max(SLICE_S, SHARE * (began - self._ended)))
         ready = [caller for caller in self._callers.values() if self._may_go_on(caller)]
         while ready and clock() < until:
             for caller in tuple(ready):
@@ -102,6 +106,7 @@ class ControlDesk:
                     ready.remove(caller)
         for caller in tuple(self._callers.values()):
             caller.door.flush()
+        self._ended = clock()
 
     @staticmethod
     def _step(caller: Caller) -> bool:

@@ -195,3 +195,11 @@ class RecipientRow:
             raise FrameError("not a recipient")
         message, channel, state, address, reason = answer.fields
         return cls(number(message), channel.decode(), state.decode(), address, reason)
+
+
+def tally_of(answer: Answer) -> tuple[bytes, int, int]:
+    """Return key, messages, recipients of a `tally`. Raises: FrameError: it is none."""
+    if answer.kind != "tally" or len(answer.fields) != 3:
+        raise FrameError("not a tally")
+    key, messages, recipients = answer.fields
+    return key, number(messages), number(recipients)

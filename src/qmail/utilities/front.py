@@ -5,6 +5,7 @@ qmail check [--home DIR]
 qmail explain ADDRESS [--from SENDER]
 qmail trace WHAT [--last N] [--since TIME] [--json]
 qmail queue check [--repair]
+qmail top [--interval SECONDS] [--count N] [--json]
 qmail queue list|show|count|hold|release|retry|delete|bounce [NUMBER ...] [FILTER ...]
 qmail queue export|import FILE
 """
@@ -21,6 +22,7 @@ SUB_COMMANDS: Final = {
     "init": "make a home: accounts, folders, control files; repair one that is there",
     "check": "say what is wrong with a home, and what to do about it; change nothing",
     "queue": "look at the queue and steer it while it works; check, repair and move it",
+    "top": "watch deliveries, rates and the queue",
     "trace": "show all that happened to a message",
     "explain": "say where mail for an address would go, step by step; deliver nothing",
 }

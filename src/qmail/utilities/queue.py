@@ -12,6 +12,7 @@ from typing import Final
 
 from qmail.edge.control_call import CallError
 from qmail.protocol.exits import Exit
+from qmail.protocol.netstring import FrameError
 
 SUB_COMMANDS: Final = {
     "list": ("queue_list", "list messages, one a line"),
@@ -53,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     module = importlib.import_module(f"qmail.utilities.{SUB_COMMANDS[chosen.command][0]}")
     try:
         return int(module.main(chosen.command, chosen.arguments))
-    except CallError as trouble:
+    except (CallError, FrameError) as trouble:
         print(f"qmail queue: fatal: {trouble}", file=sys.stderr)
         return Exit.TEMPORARY
     except KeyboardInterrupt:

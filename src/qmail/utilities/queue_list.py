@@ -9,18 +9,19 @@ from typing import Any, Final
 
 from qmail.edge.control_call import CallError, ControlCall
 from qmail.edge.home import home_folder
-from qmail.protocol.control_door import COUNT_KEYS, Answer, Question, RecipientRow, Row
-from qmail.protocol.exits import Exit
-from qmail.protocol.queue_filter import code_of
-from qmail.utilities.queue_options import add_filter, filter_of, parse
-from qmail.utilities.queue_text import (
+from qmail.edge.plain_text import (
     plural,
     short_age,
     short_size,
     shown,
     table,
     terminal_width,
+    text_of,
 )
+from qmail.protocol.control_door import COUNT_KEYS, Answer, Question, RecipientRow, Row, tally_of
+from qmail.protocol.exits import Exit
+from qmail.protocol.queue_filter import code_of
+from qmail.utilities.queue_options import add_filter, filter_of, parse
 
 LIST_HEAD: Final = ("number", "state", "age", "size", "next", "from", "to", "reason")
 LIST_RIGHTS: Final = frozenset((0, 2, 3, 4))
@@ -153,13 +154,6 @@ def print_counts(word: str, answers: Iterator[Answer]) -> int:
     return Exit.OK
 
 
-def tally_of(answer: Answer) -> tuple[bytes, int, int]:
-    """Return key, messages, recipients of a `tally`. Raises: CallError."""
-    if len(answer.fields) != 3 or not (answer.fields[1] + answer.fields[2]).isdigit():
-        raise CallError("nonsense from qmail-send: no count")
-    return answer.fields[0], int(answer.fields[1]), int(answer.fields[2])
-
-
 # --- for programs ---------------------------------------------------------------------------------
 
 
@@ -214,11 +208,3 @@ def recipient_object(person: RecipientRow) -> dict[str, Any]:
         "code": text_of(code_of(person.reason)),
         "reason": text_of(person.reason),
     }
-
-
-def text_of(data: bytes) -> str:
-    """Return bytes as text; one that is not UTF-8 stands for itself, as in latin-1."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from qmail.edge.control_call import ControlCall
 from qmail.edge.home import home_folder
+from qmail.edge.plain_text import plural, short_age
 from qmail.protocol.control_door import Question
 from qmail.protocol.exits import Exit
 from qmail.utilities.queue_acts import amount, counts
-from qmail.utilities.queue_text import plural, short_age
 
 
 def main(name: str, argv: Sequence[str]) -> int:

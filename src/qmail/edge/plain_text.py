@@ -1,4 +1,4 @@
-"""How `qmail queue` and `qmail top` write for people: short ages and sizes, tables, safe text."""
+"""How tools write for people: short ages and sizes, tables, text that steers no terminal."""
 
 import shutil
 import sys
@@ -59,3 +59,11 @@ def table(rows: Iterable[Sequence[str]], rights: frozenset[int], width: int | No
         line = COLUMN_GAP.join(cells).rstrip()
         lines.append(line if width is None or len(line) <= width else line[: width - 1] + "~")
     return lines
+
+
+def text_of(data: bytes) -> str:
+    """Return bytes as text; one that is not UTF-8 stands for itself, as in latin-1."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
