@@ -19,8 +19,8 @@ from tests.fakes.planted_queue import (
 )
 
 from qmail.core.queue_faults import Fault, Finding
-from qmail.edge.accounts import Accounts
-from qmail.utilities import queue_check
+from qmail.edge.accounts import Accounts, MissingAccountError, separate_accounts
+from qmail.utilities import init, queue_check
 from qmail.utilities.queue_check import check, repair
 from qmail.utilities.queue_stop import RunningError, stopped
 
@@ -281,3 +281,34 @@ def test_a_folder_that_is_a_link_leads_root_nowhere(home: Path) -> None:
     assert (victim / "17").read_bytes() == b"of root"
     assert check(str(home)).findings == []
     del planted
+
+
+def test_a_name_as_long_as_can_be_is_moved_too(home: Path) -> None:
+    (home / "queue/todo" / ("é" * 127)).write_bytes(b"")
+    repair(str(home))
+    assert check(str(home)).findings == []
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: a home with an account for each program")
+def test_with_separate_accounts_each_file_gets_its_own() -> None:
+    try:
+        accounts = separate_accounts()
+    except MissingAccountError as missing:
+        pytest.skip(str(missing))
+    with open_folder() as folder:
+        home = folder / "home"
+        init.make_home(str(home), host="me.ex", listeners=(), say=lambda _line: None)
+        planted = Planted(home / "queue", (0, 0))
+        for index in range(6):
+            planted.add(index)
+        assert words(check(str(home)).findings) == {"file-owner"}
+        repair(str(home))
+        assert check(str(home)).findings == []
+        owners = {
+            kind: {path.stat().st_uid for path in (home / "queue" / kind).rglob("*")}
+            for kind in ("mess", "todo", "info", "local")
+        }
+        q, s = {accounts["qmailq"].uid}, {accounts["qmails"].uid}
+        assert owners == {"mess": q, "todo": q, "info": s, "local": s}
+        assert (home / "queue/lost").stat().st_uid == 0
+        assert whole_messages(home / "queue") == wanted_messages(planted)

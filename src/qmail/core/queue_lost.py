@@ -12,6 +12,8 @@ from qmail.core.queue_faults import Fault
 
 LOST: Final = "lost"
 NOTES: Final = "lost/NOTES"
+LABEL_MAX: Final = 50
+"""Characters of a label that are kept: a name in a folder has 255 bytes."""
 
 
 class LostFolder:
@@ -35,7 +37,7 @@ class LostFolder:
     def _free(self, fault: Fault, paths: dict[str, str], label: str) -> str:
         when = int(self._clock.now())
         while True:
-            stem = f"{LOST}/{when}.{fault.word}.{label}"
+            stem = f"{LOST}/{when}.{fault.word}.{label[:LABEL_MAX]}"
             if all(self._fs.info(f"{stem}.{kind}") is None for kind in paths):
                 return stem
             when += 1
