@@ -15,8 +15,8 @@ from bench.values import HOST, SESSIONS, BenchError, wait_until
 LOAD_SECONDS_MAX: Final = 90.0
 START_SECONDS_MAX: Final = 20.0
 STOP_SECONDS_MAX: Final = 10.0
-SINK_BACKLOG: Final = 1000
-SINK_SESSIONS_MAX: Final = 1000
+SINK_BACKLOG: Final = 2500
+SINK_SESSIONS_MAX: Final = 2500
 SINK_TAIL_BYTES: Final = 200
 SEARCH_PATH: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
@@ -135,8 +135,9 @@ def parse_sink_count(tail: bytes) -> int:
 class Sink:
     """A running smtp-sink; its running counters go to a file, of which only the end is read."""
 
-    def __init__(self, folder: str) -> None:
-        self.port = free_port()
+    def __init__(self, folder: str, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.port = port or free_port()
+        self._host = host
         self._path = f"{folder}/sink-counters"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -147,7 +148,7 @@ class Sink:
             command += ["-u", "nobody"]
         with open(self._path, "wb") as file:
             self._process = subprocess.Popen(
-                [*command, f"127.0.0.1:{self.port}", str(SINK_BACKLOG)],
+                [*command, f"{self._host}:{self.port}", str(SINK_BACKLOG)],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ from typing import Final
 
 from bench.crowd import LIST, Crowd
 from bench.load import end_process, free_port, wait_for_greeting
-from bench.values import HOST, RELAY_DOMAIN, BenchError, Mailbox
+from bench.values import BY_DNS, HOST, RELAY_DOMAIN, BenchError, Mailbox
 
 INIT_SECONDS_MAX: Final = 60.0
 BIN: Final = os.path.realpath(os.path.dirname(sys.executable))
@@ -47,14 +47,17 @@ class Ours:
 
     def controls(self) -> dict[str, str]:
         """Return the control files that are written by hand."""
-        return {
+        written = {
             "listeners": f"smtp 127.0.0.1:{self.port}\n",
             "locals": f"{HOST}\n",
             "rcpthosts": f"{HOST}\n{RELAY_DOMAIN}\n",
             "smtproutes": f":[127.0.0.1]:{self._sink_port}\n",
-            "concurrencylocal": "0\n" if self._is_withheld else "20\n",
-            "concurrencyremote": "500\n",
         }
+        if self._sink_port == BY_DNS:
+            del written["smtproutes"]
+        if self._is_withheld:
+            written["concurrencylocal"] = "0\n"
+        return written
 
     def configure(self) -> None:
         """Make the home. Raises: BenchError: `qmail init` failed."""
@@ -89,8 +92,12 @@ class Ours:
             file.writelines(lines)
 
     def start(self) -> None:
-        """Start it and wait for its greeting. Raises: BenchError."""
-        self.configure()
+        """Start it, in the home that is there or a new one, and wait for its greeting.
+
+        Raises: BenchError: it does not come up.
+        """
+        if not os.path.exists(self.home):
+            self.configure()
         command = [f"{BIN}/qmail-start", "./Maildir/"]
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(

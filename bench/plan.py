@@ -10,6 +10,8 @@ from typing import Final
 
 from bench.crowd import LIST_MEMBERS, USERS, Crowd, make_crowd
 from bench.extras import idle_connections, idle_memory, sendmail_ms, sync_calls_each
+from bench.fanout import FanOut, measure_fan_out
+from bench.fifty import measure_fifty
 from bench.ground import Ground
 from bench.load import Sink
 from bench.mailbox import make_account, remove_account
@@ -24,11 +26,16 @@ from bench.report import (
     Row,
     Single,
     busy_note,
+    fan_out_single,
+    fifty_singles,
     idle_single,
     memory_single,
     share_single,
+    waiting_singles,
 )
+from bench.slow_dns import NET
 from bench.values import Kind, Mailbox, Sample, Server, Variant
+from bench.waiting import fill, look_at, start_filled
 
 SIZES_BYTES: Final = (4096, 102400)
 WARM_UP_COUNT: Final = {4096: 400, 102400: 100}
@@ -37,6 +44,10 @@ COUNT_MAX: Final = 40_000
 TRIAL: Final = Variant(Kind.ACCEPT, 4096, is_kept=True)
 STRACE_COUNT: Final = 500
 CROWD_PARTS: Final = frozenset({"users", "list"})
+OWN_PARTS: Final = frozenset({"accept", "fanout", "fifty", "deferred"})
+"""Those that share no server with another part."""
+FAN_OUT_ROUNDS_MAX: Final = 2
+"""Postfix takes the better part of a minute for each."""
 OUT_OF_TIME: Final = "The machine was too slow for all rounds: the later variants have fewer."
 
 LIST_ROUNDS_MAX: Final = 2
@@ -77,12 +88,13 @@ def run_plan(plan: Plan, report: Report, say: Say) -> None:
             stack.callback(remove_account)
         else:
             report.notes.append("Ours ran under one account: not started by root.")
-        if plan.parts - CROWD_PARTS - {"accept"}:
+        if plan.parts - CROWD_PARTS - OWN_PARTS:
             bench.measure_delivering()
         if plan.parts & CROWD_PARTS:
             bench.measure_crowd()
         if "accept" in plan.parts:
             bench.measure_accepting()
+        bench.measure_queue()
     busy = busy_note(report.rows)
     if busy is not None:
         report.notes.append(busy)
@@ -266,6 +278,70 @@ class Bench:
             for at, side in enumerate(samples):
                 side.append(take(at, Kind.LIST, LIST_MEMBERS))
         self._add_row(Variant(Kind.LIST, SIZES_BYTES[0], is_kept=True), samples)
+
+    # --- the life of a queued message -----------------------------------------------------------
+
+    def measure_queue(self) -> None:
+        """Measure the fan-out, the message to very many, and the queue of deferred messages."""
+        parts = {
+            "fanout": self._measure_fan_out,
+            "fifty": self._measure_fifty,
+            "deferred": self._measure_deferred,
+        }
+        for name, work in parts.items():
+            if name not in self._plan.parts:
+                continue
+            if self.account is None:
+                self._report.notes.append(f"{name} was not measured: only root can.")
+                continue
+            self._say(f"bench: {name}")
+            work()
+
+    def _measure_fan_out(self) -> None:
+        names = [Ours.name, Postfix.name][: 1 + self._plan.with_postfix]
+        samples: list[FanOut] = []
+        rounds = min(self._plan.rounds, FAN_OUT_ROUNDS_MAX)
+        if time.monotonic() > self._end:
+            rounds = 1
+        measure_fan_out(self._plan.ground, names, rounds, samples.append)
+        self._report.singles.append(fan_out_single(samples, names))
+        self._report.notes.append(
+            f"The hosts of the fan-out have addresses of {NET}, which exist in its own network"
+            " namespace alone: ours takes an exchanger in 127.0.0.0/8 for this machine itself."
+        )
+
+    def _measure_fifty(self) -> None:
+        with ExitStack() as stack:
+            folder = self._plan.ground.folder()
+            server = Ours(folder, sink_port=self._sink.port, is_withheld=False)
+            stack.enter_context(self._running(server, folder))
+            assert self.account is not None
+            found = measure_fifty(server, self._field(self.account))
+        self._report.singles += fifty_singles(found)
+
+    def _measure_deferred(self) -> None:
+        assert self.account is not None
+        variant = Variant(Kind.LOCAL, SIZES_BYTES[0], is_kept=True)
+        with ExitStack() as stack:
+            empty, field = self._ours(stack, is_withheld=False)
+            folder = self._plan.ground.folder()
+            full = Ours(folder, sink_port=self._sink.port, is_withheld=False)
+            stack.callback(self._plan.ground.leave, folder)
+            fill(full)
+            stack.callback(full.stop)
+            found = look_at(full, start_filled(full, self._sink))
+            sides: list[list[Sample]] = [[], []]
+            counts = [
+                count_for(
+                    measure(server, variant, WARM_UP_COUNT[variant.size_bytes], field).rate,
+                    self._plan.seconds,
+                )
+                for server in (full, empty)
+            ]
+            for _ in self._rounds():
+                for server, count, samples in zip((full, empty), counts, sides, strict=True):
+                    samples.append(measure(server, variant, count, field))
+        self._report.singles += waiting_singles(found, *sides)
 
     # --- accept only ----------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from bench.crowd import LIST, Crowd
 from bench.load import SEARCH_PATH, free_port, need, wait_for_greeting
-from bench.values import HOST, BenchError, wait_until
+from bench.values import BY_DNS, HOST, BenchError, wait_until
 
 COMMAND_SECONDS_MAX: Final = 30.0
 STOP_SECONDS_MAX: Final = 10.0
@@ -45,7 +45,7 @@ mydestination = {host}
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
-relayhost = [127.0.0.1]:{sink_port}
+relayhost = {relayhost}
 alias_maps = hash:{folder}/aliases
 alias_database = hash:{folder}/aliases
 home_mailbox = Maildir/
@@ -128,7 +128,7 @@ class Postfix:
             "folder": self._folder,
             "host": HOST,
             "port": self.port,
-            "sink_port": self._sink_port,
+            "relayhost": self._relayhost(),
             # As qmail has it, where both are to deliver to the same addresses.
             "delimiter": "+" if self._crowd is None else "-",
         }
@@ -136,6 +136,9 @@ class Postfix:
         self._write("etc/master.cf", MASTER_CF.format(**names))
         self._write("aliases", "postmaster: root\n" + self._list_alias())
         self._run(need("postalias"), "-c", self._config, f"hash:{self._folder}/aliases")
+
+    def _relayhost(self) -> str:
+        return "" if self._sink_port == BY_DNS else f"[127.0.0.1]:{self._sink_port}"
 
     def _list_alias(self) -> str:
         return "" if self._crowd is None else f"{LIST}: :include:{self._crowd.members}\n"

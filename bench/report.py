@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bench.extras import IdleConnections, Memory
+from bench.fanout import HOSTS, FanOut
+from bench.fifty import Fifty
 from bench.machine import Machine
 from bench.values import Kind, Sample, Variant
+from bench.waiting import Waiting
 
 NONE: Final = "-"
 TARGET_BYTES: Final = 4096
@@ -26,6 +29,13 @@ SUITE_MB_TARGET: Final = 200
 IDLE_MB_TARGET: Final = 150
 USERS_SHARE_TARGET: Final = 0.5
 SENDMAIL_MS_TARGET: Final = 60
+FAN_OUT_S_TARGET: Final = 5
+FIRST_DELIVERY_S_TARGET: Final = 5
+LIST_S_TARGET: Final = 1
+COUNT_S_TARGET: Final = 3
+IDLE_CPU_TARGET: Final = 0.01
+NEW_MAIL_TARGET: Final = 0.9
+RECIPIENT_BYTES_TARGET: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +194,78 @@ def idle_single(found: IdleConnections) -> Single:
     title = f"{found.open_count} idle SMTP connections, the whole suite"
     shown = f"{found.after_mb:.0f} MB ({found.before_mb:.0f} before)"
     return Single(title, shown, target=f"under {IDLE_MB_TARGET} MB")
+
+
+def fan_out_single(samples: Sequence[FanOut], names: Sequence[str]) -> Single:
+    """Write how long the fan-out took each server, and how many hosts had it at the first try."""
+
+    def shown(name: str) -> str:
+        mine = [one for one in samples if one.server == name]
+        if not mine:
+            return NONE
+        times = [one.seconds for one in mine]
+        least = min(one.delivered for one in mine)
+        return f"{number(median(times), 1)} s ({span(times, 1)}), {least} at first try"
+
+    title = f"one message to {HOSTS} hosts, slow and lossy DNS"
+    ours, postfix = (*map(shown, names), NONE)[:2]
+    return Single(title, ours, postfix, f"under {FAN_OUT_S_TARGET} s, all at first try")
+
+
+def waiting_singles(
+    found: Waiting, full: Sequence[Sample], empty: Sequence[Sample]
+) -> list[Single]:
+    """Write what a queue of deferred messages costs; the nth rates were taken in turn."""
+    shares = [a.rate / b.rate for a, b in zip(full, empty, strict=True)]
+    queue = f"{found.count} deferred"
+    return [
+        Single(
+            f"{queue}: start to first delivery",
+            f"{found.first_delivery_s:.1f} s",
+            target=f"under {FIRST_DELIVERY_S_TARGET} s",
+        ),
+        Single(
+            f"{queue}: memory of the whole suite",
+            f"{found.mb:.0f} MB, {found.processes} processes",
+            target=f"under {SUITE_MB_TARGET} MB",
+        ),
+        Single(
+            f"{queue}: qmail queue list --limit 50",
+            f"{found.list_s:.2f} s",
+            target=f"under {LIST_S_TARGET} s",
+        ),
+        Single(
+            f"{queue}: qmail queue count --by domain",
+            f"{found.count_s:.2f} s",
+            target=f"under {COUNT_S_TARGET} s",
+        ),
+        Single(
+            f"{queue}: rate of new mail, by that of an empty queue",
+            f"{number(median(shares), 2)} ({span(shares, 2)})",
+            target=f"at least {NEW_MAIL_TARGET}",
+        ),
+        Single(
+            f"{queue}: CPU when idle",
+            f"{found.idle_share:.1%} of a core",
+            target=f"under {IDLE_CPU_TARGET:.0%}",
+        ),
+    ]
+
+
+def fifty_singles(found: Fifty) -> list[Single]:
+    """Write what a message to very many takes, and what it does to the next one."""
+    title = f"one message to {found.recipients} local recipients"
+    return [
+        Single(
+            f"{title}: memory for each",
+            f"{found.bytes_each:.0f} bytes ({found.before_mb:.0f} to {found.peak_mb:.0f} MB)",
+            target=f"under {RECIPIENT_BYTES_TARGET} bytes",
+        ),
+        Single(
+            f"{title}: a small message right behind",
+            f"{found.behind_s:.2f} s ({found.alone_s:.2f} s alone)",
+        ),
+    ]
 
 
 def aligned(table: Table) -> str:

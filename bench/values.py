@@ -10,6 +10,8 @@ HOST: Final = "bench.example"
 RELAY_DOMAIN: Final = "relay.example"
 SESSIONS: Final = 20
 POLL_S: Final = 0.005
+BY_DNS: Final = 0
+"""In place of the sink's port: mail for elsewhere is sent to whom the name server names."""
 
 
 class BenchError(Exception):
