@@ -93,6 +93,11 @@ def test_a_lost_query_is_sent_again() -> None:
     assert answer.finding is Finding.FOUND
 
 
+def test_the_first_waits_allow_an_answer_a_second_and_what_was_lost_twice_comes_soon() -> None:
+    assert all(1.0 < wait_s <= 1.2 for wait_s in WAITS_S[:2])
+    assert 15 <= sum(WAITS_S) <= 20
+
+
 def test_the_second_server_is_asked_when_the_first_is_broken_or_nobody_listens() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))

@@ -72,7 +72,7 @@ def test_the_first_control_files_are_those_of_config_fast(open_folder: Path, mak
         "defaultdomain": "b.example.org\n",
         "plusdomain": "example.org\n",
         "concurrencylocal": "20\n",
-        "concurrencyremote": "500\n",
+        "concurrencyremote": "2000\n",
         "listeners": "smtp 127.0.0.1:2525\n",
     }
 

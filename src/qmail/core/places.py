@@ -154,9 +154,10 @@ def first_controls(host: str, listeners: tuple[str, ...]) -> dict[str, str]:
         "rcpthosts": f"{host}\n",
         "defaultdomain": f"{domain}\n",
         "plusdomain": ".".join(domain.split(".")[-2:]) + "\n",
-        # A delivery is not a process here, so more of them at once than qmail's 10 and 20.
+        # A delivery is not a process here, so more of them at once than qmail's 10 and 20: most of
+        # the remote ones do nothing but wait, for name servers and for greetings.
         "concurrencylocal": "20\n",
-        "concurrencyremote": "500\n",
+        "concurrencyremote": "2000\n",
         "listeners": "".join(f"{line}\n" for line in listeners),
     }
 
