@@ -20,7 +20,7 @@ SAID = b"Connected to 1.2.3.4 but greeting failed.\nRemote host said: "
 
 
 def job(number: int = 1) -> Job:
-    return Job(Message(number, b"", None, Stage.KEPT), Channel.REMOTE, b"", 0)
+    return Job(Message(number, b"", None, Stage.KEPT), Channel.REMOTE, b"", 0, 0.0)
 
 
 @pytest.mark.parametrize(

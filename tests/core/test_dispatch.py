@@ -334,6 +334,28 @@ def test_delivery_12_the_last_try_of_an_old_message_turns_a_deferral_into_a_fail
     assert b"<ann@far.ex>:\nbusy\n" + TOO_LONG + b"\n---" in world.text_of(world.bounces[0])
 
 
+def test_delivery_12_the_next_try_is_counted_from_the_start_of_a_pass() -> None:
+    world = World()
+    world.arrive(5, b"x@b.ex", b"y@b.ex")
+    world.clean()
+    world.report(1, b"Znot now\n")
+    world.pass_time(300)
+    world.report(2, b"Zafter a long wait\n")
+    world.pass_time(99)
+    assert not world.running
+    world.pass_time(1)
+    assert len(world.running) == 2
+
+
+def test_delivery_12_a_pass_that_took_longer_than_the_wait_is_followed_by_another() -> None:
+    world = World()
+    world.arrive(5, b"x@b.ex")
+    world.pass_time(1000)
+    world.report(1, b"Zafter a very long wait\n")
+    world.clean()
+    assert [who for _, who in world.running] == [b"x@b.ex"]
+
+
 def test_control_files_4_9_at_its_lifetime_exactly_a_message_is_still_tried_again() -> None:
     world = World()
     world.arrive(7, b"ann@far.ex", age_s=LIFETIME_S)

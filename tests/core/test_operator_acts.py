@@ -60,6 +60,29 @@ def test_one_recipient_is_held_and_the_other_goes_on() -> None:
     assert world.orders == [b"foop/5"]
 
 
+def test_what_is_released_while_the_other_channel_is_tried_is_tried_as_well() -> None:
+    world = World()
+    deferred(world, 5, b"me@here.ex", b"y@c.ex")
+    act(world, "hold", Filter(recipient=b"me@*"))
+    world.pass_time(1000)
+    assert [who for _, who in world.running] == [b"y@c.ex"]
+    act(world, "release")
+    world.turn()
+    assert sorted(who for _, who in world.running) == [b"me@here.ex", b"y@c.ex"]
+
+
+def test_what_is_released_while_the_other_channel_waits_for_its_domain_is_tried() -> None:
+    world = World(hosts=HostLimits(HostLimit(1)))
+    deferred(world, 5, b"me@here.ex", b"y@c.ex")
+    world.arrive(6, b"first@c.ex")
+    act(world, "hold", Filter(recipient=b"me@*"))
+    world.pass_time(1000)
+    assert [who for _, who in world.running] == [b"first@c.ex"]
+    act(world, "release")
+    world.turn()
+    assert sorted(who for _, who in world.running) == [b"first@c.ex", b"me@here.ex"]
+
+
 def test_retry_makes_due_once() -> None:
     world = World()
     deferred(world, 5, b"x@b.ex")

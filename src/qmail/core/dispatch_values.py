@@ -28,11 +28,29 @@ class Message:
     sender: bytes
     arrival: Arrival | None
     stage: Stage
-    jobs: int = 0
+    passes: int = 0
+    """The channels on which one is open, as bits."""
     records: dict[Channel, bytes] = field(default_factory=dict)
     """New: its recipients by channel, as `T` address NUL."""
     tail: bytes = b""
     """What log lines about it end with (protocol/log_tail.py)."""
+
+    @property
+    def is_open(self) -> bool:
+        """True while there is a pass on any channel."""
+        return bool(self.passes)
+
+    def is_open_on(self, channel: Channel) -> bool:
+        """Say whether there is a pass on this channel, or will be as soon as it is kept."""
+        return self.stage is not Stage.KEPT or bool(self.passes & 1 << channel)
+
+    def open_on(self, channel: Channel) -> None:
+        """A pass begins."""
+        self.passes |= 1 << channel
+
+    def close_on(self, channel: Channel) -> None:
+        """A pass ends."""
+        self.passes &= ~(1 << channel)
 
 
 @dataclass(eq=False, slots=True)
@@ -43,6 +61,8 @@ class Job:
     channel: Channel
     records: bytes
     age_s: int
+    began: float
+    """When, by the monotonic clock: the next try is counted from there."""
     dying: bool = False
     position: int = 0
     outstanding: int = 0

@@ -227,9 +227,11 @@ class Acts:
         put_by = set(self._lanes.put_by())
         free = []
         for ticket in tickets:
-            if ticket.message in self._run.messages:
+            message = self._run.messages.get(ticket.message)
+            is_put_by = ticket.channel is Channel.REMOTE and ticket.message in put_by
+            if message is not None and message.is_open_on(ticket.channel):
                 self._run.hurried.add(ticket)
-            elif ticket.message not in put_by and self._has_records(ticket):
+            elif not is_put_by and self._has_records(ticket):
                 free.append(ticket)
         self._run.engine.operators.due_now(free)
 

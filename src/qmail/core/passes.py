@@ -39,9 +39,10 @@ class Passes:
         age_s = max(0, int(self._run.clock.now()) - birth)
         dying = self._run.is_dying(age_s)
         for channel, records in message.records.items():
-            message.jobs += 1
+            message.open_on(channel)
             kept, masked = self._run.engine.operators.notes.mask(message.number, channel, records)
-            job = Job(message, channel, kept, age_s, dying, left=masked, turned_away=masked)
+            job = Job(message, channel, kept, age_s, self._run.clock.monotonic(), dying)
+            job.left = job.turned_away = masked
             self._lanes.announce(job)
         if message.stage is Stage.KEPT:
             message.arrival = None
@@ -79,7 +80,7 @@ class Passes:
     def _advance(self, lane: Lane, job: Job, turn_of: Destination | None = None) -> None:
         self._lanes.advance(lane, job, turn_of)
         if job.is_put_by:
-            self._leave(job.message)
+            self._leave(job)
         else:
             self.end_if_done(job)
 
@@ -116,9 +117,9 @@ class Passes:
             if run.journal.is_detailed:
                 message.tail = run.journal.tail(run.engine.trace_id(ticket.message))
             run.messages[ticket.message] = message
-        message.jobs += 1
-        dying = run.is_dying(claim.age_s)
-        job = Job(message, ticket.channel, claim.records, claim.age_s, dying, is_pass=True)
+        message.open_on(ticket.channel)
+        dying, began = run.is_dying(claim.age_s), run.clock.monotonic()
+        job = Job(message, ticket.channel, claim.records, claim.age_s, began, dying, is_pass=True)
         job.left = job.turned_away = claim.masked
         if is_over:
             job.position = len(job.records)
@@ -154,16 +155,16 @@ class Passes:
             run.turn.later(SYSTEM_FAILURE_S, lambda: self.end(job))
             return
         if is_last:
-            message.jobs -= 1
+            message.close_on(job.channel)
             run.ending.complete(message)
         else:
-            self._leave(message)
+            self._leave(job)
 
-    def _leave(self, message: Message) -> None:
+    def _leave(self, job: Job) -> None:
         """Forget a message with one job less, if it has none: it waits elsewhere."""
-        message.jobs -= 1
-        messages = self._run.messages
-        if not message.jobs and messages.get(message.number) is message:
+        message, messages = job.message, self._run.messages
+        message.close_on(job.channel)
+        if not message.is_open and messages.get(message.number) is message:
             del messages[message.number]
 
     def _give_back(self, job: Job) -> bool:
@@ -172,16 +173,21 @@ class Passes:
         if job.left:
             hurries = run.hurried and job.ticket in run.hurried
             run.hurried.discard(job.ticket)
-            was_tried = job.left > job.turned_away
-            age_s = run.schedule_age_s(job.age_s)
-            delay_s = retry_delay(age_s, job.channel) if was_tried else SYSTEM_FAILURE_S
-            run.engine.renew(job.ticket, 0 if hurries else delay_s)
+            run.engine.renew(job.ticket, 0 if hurries else self._delay_s(job))
             return False
         is_last = run.engine.close(job.ticket)
         if not is_last:
             # The removed file was the mark of its last recipient; the message lives on.
             run.turn.wrote()
         return is_last
+
+    def _delay_s(self, job: Job) -> float:
+        if job.left == job.turned_away:
+            return SYSTEM_FAILURE_S
+        # Counted from the start of the pass (spec/delivery.md 12), however long that took.
+        took_s = self._run.clock.monotonic() - job.began
+        age_s = self._run.schedule_age_s(job.age_s)
+        return max(0.0, retry_delay(age_s, job.channel) - took_s)
 
     # --- waiting --------------------------------------------------------------------------------
 
