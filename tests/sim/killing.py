@@ -1,7 +1,7 @@
 """A machine whose programs are killed one by one, as qmail-start restarts them."""
 
 from tests.sim.power import PowerCut
-from tests.sim.simworld import Deliverer, Machine, Mail, SendProgram
+from tests.sim.simworld import Machine, Mail
 
 from qmail.mail import Channel
 
@@ -42,14 +42,14 @@ class KillMachine(Machine):
         self.deliverer.work()
         self.deliverer.reports.clear()
         self.queue.bounce_receipts()
-        self.send = SendProgram(self.disks, self.outside)
+        self.send = self.send_class(self.disks, self.outside)
 
     def _restart_clean(self) -> None:
         self.orders = []
         self.send.dispatcher.ending.clean_lost()
 
     def _restart_deliverer(self) -> None:
-        self.deliverer = Deliverer(self.disks, self.outside, 100 + self.boots)
+        self.deliverer = self.deliverer_class(self.disks, self.outside, 100 + self.boots)
         for channel in Channel:
             self.send.dispatcher.connected(channel, is_up=False)
             self.send.dispatcher.connected(channel, is_up=True)

@@ -74,6 +74,8 @@ class SimFs:
         self._opened: dict[int, Opened] = {}
         self._opened_folders: dict[int, str] = {}
         self._used: set[int] = set()
+        self._lowest = FIRST_INODE
+        """All numbers below this are in use."""
         self._next_fd = 100
 
     # --- for tests ------------------------------------------------------------------------------
@@ -186,12 +188,14 @@ class SimFs:
     def _free(self, inode: Inode) -> None:
         if not inode.links and not inode.opens:
             self._used.discard(inode.number)
+            self._lowest = min(self._lowest, inode.number)
 
     def _new_inode(self, path: str, mode: int) -> Inode:
-        number = FIRST_INODE
+        number = self._lowest
         while number in self._used:
             number += 1
         self._used.add(number)
+        self._lowest = number + 1
         now = self.clock.now()
         inode = Inode(number, stat.S_IFREG | mode, bytearray(), b"", now, now, now, links=1)
         self._enter(path, inode)

@@ -151,7 +151,7 @@ class QueueProgram:
         self._take(self._send, Submission(b"M", tag, envelope.pack(), text))
 
     def _take(self, caller: Caller, frame: Submission) -> None:
-        for payload in FrameReader(1 << 20).feed(frame.pack()):
+        for payload in FrameReader(1 << 24).feed(frame.pack()):
             self.desk.take(caller, payload)
 
     def commit(self) -> list[Notice]:
@@ -258,8 +258,8 @@ class SendProgram:
     def __init__(self, disks: Disks, outside: Outside) -> None:
         self._disks = disks
         self._outside = outside
-        self.engine = DiskQueue(disks.queue, disks.queue.clock, LAYOUT)
-        self.dispatcher = Dispatcher(self.engine, disks.queue.clock, POLICY)
+        self.engine = self.make_engine()
+        self.dispatcher = Dispatcher(self.engine, disks.queue.clock, self.policy())
         self.asked: dict[int, Message] = {}
         self.bounces: list[Bounce] = []
         self.started: dict[int, Key] = {}
@@ -271,6 +271,14 @@ class SendProgram:
             self.dispatcher.connected(channel, is_up=True)
         self.dispatcher.rescan()
         self.settle_turn()
+
+    def make_engine(self) -> DiskQueue:
+        """Return the engine that keeps the queue."""
+        return DiskQueue(self._disks.queue, self._disks.queue.clock, LAYOUT)
+
+    def policy(self) -> Policy:
+        """Return what the control files say."""
+        return POLICY
 
     def report(self, channel: Channel, report: Report) -> None:
         """Hear how a delivery ended."""
@@ -348,6 +356,7 @@ class Machine:
     """All programs from a start to a power cut. `who` is the one that is at work."""
 
     queue_class: type[QueueProgram] = QueueProgram
+    send_class: type[SendProgram] = SendProgram
     deliverer_class: type[Deliverer] = Deliverer
     fsync_keeps_names = False
 
@@ -360,7 +369,7 @@ class Machine:
         self.who = "queue"
         self.queue = self.queue_class(disks, outside, boot)
         self.who = "send"
-        self.send = SendProgram(disks, outside)
+        self.send = self.send_class(disks, outside)
         self.deliverer = self.deliverer_class(disks, outside, boot)
         self.orders: list[bytes] = []
 

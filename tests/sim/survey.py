@@ -82,9 +82,12 @@ def records(files: dict[str, bytes], path: str) -> set[bytes]:
 
 
 def pending(queue: SimFs) -> set[Key]:
-    """Return the deliveries that the queue's files ask for: our own reading of spec/queue.md 3."""
-    files = queue.files()
-    owed: set[Key] = set()
+    """Return the deliveries that the queue's files ask for."""
+    return {(mail_number(text), address) for text, address in asked_for(queue.files())}
+
+
+def asked_for(files: dict[str, bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield text and recipient of each of them: our own reading of spec/queue.md 3."""
     for path, text in files.items():
         kind, _, rest = path.partition("/")
         if kind != "mess":
@@ -93,8 +96,9 @@ def pending(queue: SimFs) -> set[Key]:
         paths = [f"todo/{number}"]
         if paths[0] not in files:
             paths = [f"{kind}/{rest}" for kind in ("local", "remote")]
-        owed |= {(mail_number(text), address) for path in paths for address in records(files, path)}
-    return owed
+        for asking in paths:
+            for address in records(files, asking):
+                yield text, address
 
 
 @dataclass(slots=True)
