@@ -289,3 +289,13 @@ def test_operations_that_can_be_undone_are_listed() -> None:
         ("operation", b"2", b"deleted", b"1", b"600"),
         ("done", b"1", b"0"),
     ]
+
+
+def test_a_message_that_is_gone_by_the_time_it_is_due_is_not_asked_for_again() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex")
+    act(world, "retry")
+    del world.engine.kept[5]
+    world.engine.broken.add("claim")
+    world.turn()
+    assert world.engine.schedule == []

@@ -80,6 +80,9 @@ class FakeEngine:
         found = self.kept.get(message) or self.todo.get(message)
         return found.birth if found else None
 
+    def is_there(self, message: int) -> bool:
+        return message in self.kept or message in self.todo
+
     def due_now(self, tickets: Iterable[tuple[int, Channel]]) -> None:
         chosen = [Ticket(*each) for each in tickets]
         self.schedule = [entry for entry in self.schedule if entry[1] not in chosen]

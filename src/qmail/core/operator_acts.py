@@ -231,7 +231,7 @@ class Acts:
             is_put_by = ticket.channel is Channel.REMOTE and ticket.message in put_by
             if message is not None and message.is_open_on(ticket.channel):
                 self._run.hurried.add(ticket)
-            elif not is_put_by and self._has_records(ticket):
+            elif not is_put_by and (message is None or self._has_records(ticket)):
                 free.append(ticket)
         self._run.engine.operators.due_now(free)
 

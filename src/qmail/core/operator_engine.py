@@ -40,6 +40,10 @@ class OperatorEngine(Protocol):
         """Return what tells a message from another of its number, None where there is none."""
         ...
 
+    def is_there(self, message: int) -> bool:
+        """Say whether there is such a message, as far as can be told now."""
+        ...
+
     def due_now(self, tickets: Iterable[tuple[int, Channel]]) -> None:
         """Have these due at once, whether or not they are scheduled."""
         ...

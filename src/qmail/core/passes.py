@@ -102,7 +102,8 @@ class Passes:
             claim = run.engine.claim(ticket)
         except EngineError as trouble:
             run.journal.warn(trouble)
-            run.engine.renew(ticket, SYSTEM_FAILURE_S)
+            if run.engine.operators.is_there(ticket.message):
+                run.engine.renew(ticket, SYSTEM_FAILURE_S)
             return None
         except DamagedError as damage:
             run.journal.warn(damage)
@@ -170,9 +171,9 @@ class Passes:
     def _give_back(self, job: Job) -> bool:
         """Schedule what is left, or close the channel. Returns: whether the message is served."""
         run = self._run
+        hurries = bool(run.hurried) and job.ticket in run.hurried
+        run.hurried.discard(job.ticket)
         if job.left:
-            hurries = run.hurried and job.ticket in run.hurried
-            run.hurried.discard(job.ticket)
             run.engine.renew(job.ticket, 0 if hurries else self._delay_s(job))
             return False
         is_last = run.engine.close(job.ticket)

@@ -42,6 +42,13 @@ class DiskOperators:
                 return int(found.mtime)
         return None
 
+    def is_there(self, message: int) -> bool:
+        """Say whether there is such a message; where the disk gives no answer, there is."""
+        try:
+            return self.birth(message) is not None
+        except OSError:
+            return True
+
     def due_now(self, tickets: Iterable[tuple[int, Channel]]) -> None:
         """Have these due at once, whether or not they are scheduled."""
         numbers: dict[Channel, set[int]] = {channel: set() for channel in Channel}
