@@ -12,13 +12,13 @@ import pytest
 from tests.sim.ledger import Entry, Ledger
 from tests.sim.survey import LossError
 from tests.sim.watch import Newcomer, Started, Watch
-from tests.sim.year import Plan, Year, live, main
+from tests.sim.year import Year, live, main, plan_of
 from tests.sim.yearmail import policy_of
 
 from qmail.mail import Channel
 
 ROOT = Path(__file__).parents[2]
-WEEKS = Plan(days=15, mails_a_day=30, long_list=400, domains=20)
+DAYS = 15
 ENTRY = Entry(b"anne@here", (b"bert@far",))
 SEEDS = range(4)
 REMOTE = Channel.REMOTE
@@ -26,15 +26,15 @@ REMOTE = Channel.REMOTE
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_accepted_message_is_delivered_or_bounced_or_has_a_next_time(seed: int) -> None:
-    year = live(seed, WEEKS)
+    year = live(seed, plan_of(DAYS))
     assert year.mails > 100
     assert year.world.watch.figures.checked_waits > 50
 
 
 def test_a_seed_replays_in_another_process() -> None:
     code = (
-        "from tests.sim.year import Plan, live;"
-        "year = live(7, Plan(days=3, mails_a_day=30, long_list=100, domains=10));"
+        "from tests.sim.year import live, plan_of;"
+        "year = live(7, plan_of(3));"
         "print(year.world.log_lines, year.world.fingerprint, year.now)"
     )
     said = {
@@ -60,10 +60,10 @@ def test_a_failure_says_how_to_have_it_again(
         raise LossError("gone")
 
     monkeypatch.setattr(Year, "run", fail)
-    assert main(["--short", "5-6"]) == 1
+    assert main(["--days", "40", "5-6"]) == 1
     said = capsys.readouterr().out
-    assert "again by: python -m tests.sim.year --short 5" in said
-    assert "again by: python -m tests.sim.year --short 6" in said
+    assert "again by: python -m tests.sim.year --days 40 5" in said
+    assert "again by: python -m tests.sim.year --days 40 6" in said
 
 
 # --- the checks can fail --------------------------------------------------------------------------

@@ -148,7 +148,7 @@ class Network:
     def _server(self, number: int, sessions_max: int = 0) -> Server:
         random = self._random
         up_s = random.choice((HOUR_S, DAY_S, 7 * DAY_S, 30 * DAY_S))
-        down_s = random.choice((0.0, 600.0, HOUR_S, 6 * HOUR_S, 3 * DAY_S, 10 * DAY_S))
+        down_s = random.choice((0.0, 600.0, HOUR_S, 6 * HOUR_S, min(2 * up_s, 10 * DAY_S)))
         address = f"10.{len(self._domains) // 250}.{number // 250 % 250}.{number % 250}"
         return Server(address, up_s, down_s, sessions_max or random.choice((2, 5, 20, 100)))
 

@@ -168,6 +168,8 @@ class QueueProgram:
 
 
 def _receipts(caller: Caller) -> list[Receipt]:
+    if not caller.answers:
+        return []
     payloads = FrameReader(1 << 16).feed(b"".join(caller.answers))
     caller.answers.clear()
     return [Receipt.unpack(payload) for payload in payloads]
@@ -291,16 +293,18 @@ class SendProgram:
         self.dispatcher.settle_turn()
         self._outside.settled += [key for key in self._heard if key[0]]
         self._heard.clear()
-        notes = [note.encode() for note in self.engine.notes]
-        lines = [*self.dispatcher.ending.journal.lines, *notes]
+        lines = self.dispatcher.ending.journal.lines
+        lines += [note.encode() for note in self.engine.notes]
         self.alerts += [line for line in lines if line.startswith(b"alert")]
-        self.dispatcher.ending.journal.lines.clear()
+        lines.clear()
         self.engine.notes.clear()
 
     def take_jobs(self) -> list[tuple[Channel, Job]]:
         """Return the deliveries to start."""
         jobs = []
         for channel, frames in self.dispatcher.outputs.jobs.items():
+            if not frames:
+                continue
             for payload in FrameReader(1 << 20).feed(b"".join(frames)):
                 job = Job.unpack(payload)
                 path = "mess/" + job.body.decode()
