@@ -28,6 +28,7 @@ def suite() -> Iterator[Suite]:
         pytest.skip("the programs lie where only root can read them")
     with open_folder() as folder, Suite(folder) as made:
         made.control("smtproutes", ":127.0.0.1:1\n")
+        made.control("concurrencyremote", "70\n")
         made.start().wait_for("status: local 0/")
         made.send("a@b.example", "c@d.example", sender="anne@far.example")
         made.lines_until("deferral: ", 2)
@@ -66,7 +67,7 @@ def test_json_is_one_object_a_line(suite: Suite) -> None:
     assert first.keys() == second.keys()
     assert first["messages"] == 1
     assert first["by_domain"] == {"b.example": 1, "d.example": 1}
-    assert first["slots"]["remote"] == {"used": 0, "limit": 500}
+    assert first["slots"]["remote"] == {"used": 0, "limit": 70}
     assert {error["letter"] for error in first["errors"]} == {"Z"}
 
 
