@@ -18,7 +18,7 @@ from bench.values import HOST, BenchError, wait_until
 
 RECIPIENTS: Final = 50_000
 WARM_UP: Final = 5_000
-"""Before memory is looked at first: what the suite keeps of addresses is bounded, and full by then."""
+"""Sent before memory is looked at: what any such message makes the suite keep is there then."""
 QUEUE_SECONDS_MAX: Final = 60.0
 ARRIVAL_SECONDS_MAX: Final = 240.0
 SMALL_SECONDS_MAX: Final = 60.0
