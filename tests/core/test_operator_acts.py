@@ -83,6 +83,28 @@ def test_what_is_released_while_the_other_channel_waits_for_its_domain_is_tried(
     assert sorted(who for _, who in world.running) == [b"first@c.ex", b"me@here.ex"]
 
 
+def test_what_is_held_while_it_is_tried_can_be_released_before_that_ends() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex")
+    world.pass_time(1000)
+    ((delivery, _),) = world.running
+    act(world, "hold")
+    assert act(world, "release")[1:] == (1, 1, 0)
+    world.report(delivery, LATER)
+    world.turn()
+    assert [who for _, who in world.running] == [b"x@b.ex"]
+
+
+def test_what_is_set_aside_while_it_is_tried_is_not_taken_again() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex")
+    world.pass_time(1000)
+    assert world.running
+    act(world, "delete")
+    assert act(world, "hold")[1] == 0
+    assert states(world) == ["deleted"]
+
+
 def test_retry_makes_due_once() -> None:
     world = World()
     deferred(world, 5, b"x@b.ex")
@@ -157,6 +179,18 @@ def test_a_new_message_that_waits_for_a_slot_is_written_down_and_held() -> None:
     act(world, "release")
     world.turn()
     assert [who for _, who in world.running] == [b"y@b.ex"]
+
+
+def test_a_new_message_that_is_given_up_bounces_once() -> None:
+    world = World(local=1)
+    world.arrive(5, b"me@here.ex")
+    world.arrive(6, b"you@here.ex")
+    assert act(world, "bounce", Filter(numbers=(6,)))[1:] == (1, 1, 0)
+    world.report(1, b"K")
+    world.clean()
+    for _ in range(10):
+        world.pass_time(UNDO_S)
+    assert [bounce.message.number for bounce in world.bounces] == [6]
 
 
 def test_a_first_try_that_runs_is_left_alone() -> None:

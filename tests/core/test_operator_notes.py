@@ -65,7 +65,9 @@ def test_the_last_note_takes_the_store_with_it() -> None:
 def test_a_number_that_came_back_is_another_message() -> None:
     store = MemoryStore()
     made(store, 3)
-    assert not len(loaded(store, birth=BIRTH + 1))
+    notes = loaded(store, birth=BIRTH + 1)
+    assert not len(notes)
+    notes.flush()
     assert store.raw == b""
     made(store, 3)
     assert not len(loaded(store, birth=None))

@@ -257,3 +257,18 @@ def test_what_is_bounced_is_told_to_the_sender_and_not_delivered() -> None:
             assert told(ALONE, LATE, found)
         check_empty(machine)
     assert bounced > 10
+
+
+def test_a_full_disk_keeps_qmail_send_neither_from_starting_nor_from_knowing_what_is_held() -> None:
+    machine = Machine(Disks.new(Power()), Outside())
+    machine.submit(Mail(1, b"anne@here", (b"late@here",)))
+    machine.work()
+    steer(machine, Confirmed(), "hold")
+    machine.disks.queue.fail_next(write=True)
+    again = Machine(machine.disks, machine.outside, 2)
+    again.pass_time(1000)
+    again.work()
+    assert machine.outside.tries == {(1, b"late@here"): 1}
+    steer(again, Confirmed(), "release")
+    again.rest()
+    assert machine.outside.tries == {(1, b"late@here"): 2}

@@ -43,7 +43,7 @@ class Plan:
     """How long, and how busy."""
 
     days: int = 365
-    mails_a_day: int = 50
+    mails_a_day: int = 49
     long_list: int = 50_000
     domains: int = 100
 
@@ -267,6 +267,7 @@ class Year:
         waiting = machine.disks.queue.waiting
         choice = Choice(random.randint(0, waiting), seed=random.getrandbits(32))
         found = machine.disks.after_power_cut(choice, Choice())
+        self.world.lost_bytes(machine.disks, found)
         self.world.crashed(found)
         self.world.forget_settled(found)
         self.world.is_disk_ill = False

@@ -98,7 +98,7 @@ class Writers:
         random = self._random
         person = random.choices(
             (b"user%d" % random.randrange(50), b"slow%d", b"nobody", b"full", b"heavy"),
-            (88, 4, 4, 2, 2),
+            (89, 4, 4, 1, 2),
         )[0].replace(b"%d", b"")
         place = random.random()
         if place < 0.4:

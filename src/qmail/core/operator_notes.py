@@ -193,6 +193,7 @@ class Notes:
     def load(self, birth_of: Callable[[int], int | None]) -> None:
         """Read the store. `birth_of` says when a message was born, None: there is none.
 
+        What a cut left at its end would hide what is added: the next `flush` writes all anew.
         Raises: EngineError: it can't be read.
         """
         raw = self._store.read()
@@ -206,9 +207,7 @@ class Notes:
                 if note.birth != birth:
                     self.remove(message, note.operation)
         self.operations = {id_: each for id_, each in self.operations.items() if each.messages}
-        self._pending.clear()
-        # What a cut left at its end would hide what is added now.
-        self._rewrite()
+        self.spoilt()
 
     def _take(self, body: bytes) -> None:
         try:

@@ -113,6 +113,9 @@ class Passes:
             # It is scheduled again when an operator lets it go.
             return None
         message = run.messages.get(ticket.message)
+        if message is not None and message.stage is Stage.ENDING:
+            # Asked for on a channel that nobody is on: its bounce is on its way already.
+            return None
         if message is None:
             message = Message(ticket.message, claim.sender, None, Stage.KEPT)
             if run.journal.is_detailed:

@@ -1,5 +1,6 @@
 """The queue on disk as operators see it: core/operator_engine.py over HOME/queue."""
 
+import contextlib
 from collections.abc import Iterable, Mapping
 
 from qmail.core.clock import Clock
@@ -7,6 +8,7 @@ from qmail.core.fs import Fs
 from qmail.core.notes_file import NotesFile
 from qmail.core.operator_engine import About, Waiting
 from qmail.core.operator_notes import Notes
+from qmail.core.queue_engine import EngineError
 from qmail.core.queue_layout import ENVELOPE_BYTES_MAX, Layout
 from qmail.core.schedule import Schedule
 from qmail.mail import Channel
@@ -28,6 +30,9 @@ class DiskOperators:
     def load(self) -> None:
         """Read the notes, after a start. Raises: EngineError: they can't be read."""
         self.notes.load(self.birth)
+        # A disk that is full now must not keep qmail-send from starting.
+        with contextlib.suppress(EngineError):
+            self.notes.flush()
 
     def take_changes(self) -> bool:
         """Say whether notes were written since this was asked before: a commit has to sync them."""

@@ -100,11 +100,12 @@ class Sight:
                 yield Seen(channel, offset, address, self._state(channel, offset), reason)
 
     def _state(self, channel: Channel, offset: int) -> str:
-        if (self.number, channel, offset) in self._flying:
-            return TRYING
+        # What an operator said of a recipient counts, also while the last try is under way.
         kind = self._kinds.get((channel, offset))
         if kind is not None:
             return STATES[kind]
+        if (self.number, channel, offset) in self._flying:
+            return TRYING
         return NEW if self.is_new else WAITING
 
     def _places(self) -> Iterator[tuple[Channel, int, bytes]]:
