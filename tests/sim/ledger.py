@@ -101,6 +101,12 @@ class Ledger:
         for found, recipient in owed:
             self.allowed[found, plain(recipient)] += 1
 
+    def is_over(self, found: Digest) -> bool:
+        """Say whether nobody is left to be tried."""
+        ends = (self.delivered, self.failed, self.deleted)
+        names = self.entries[found].recipients
+        return all(any((found, name) in end for end in ends) for name in names)
+
     # --- what it comes to -----------------------------------------------------------------------
 
     def check(self, files: dict[str, bytes]) -> None:

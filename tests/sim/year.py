@@ -26,7 +26,6 @@ from tests.sim.yearmail import CHANGES, Writers, days, policy_of
 from tests.sim.yearworld import World, YearMachine
 
 from qmail.core.operator_acts import PAUSE
-from qmail.core.operator_notes import Kind
 from qmail.core.queue_engine import Act
 from qmail.mail import Channel
 from qmail.protocol.control_door import Question
@@ -303,11 +302,12 @@ class Year:
         self.machine.disks.queue.heal()
         self._agenda.clear()
         self._reread(0)
-        notes = self.machine.send.engine.operators.notes
+        held = Filter(held=True)
         for _ in range(RELEASES_MAX):
             # The first one may hear of a sync that failed before.
             self._steer("release", Filter())
-            if not any(each.kind is Kind.HELD for each in notes.operations.values()):
+            sights = self.machine.send.dispatcher.operator.sights(held)
+            if not any(sight.meant(held) for sight in sights):
                 return
         raise AssertionError("what is held can't be released")
 
