@@ -10,7 +10,7 @@ from random import Random
 from zlib import crc32
 
 from tests.sim.killing import KillMachine
-from tests.sim.ledger import PARAGRAPH, Digest, Entry, Ledger, Owed, digest, told_of
+from tests.sim.ledger import PARAGRAPH, Digest, Entry, Ledger, Owed, digest, plain, told_of
 from tests.sim.network import Attempt, Network, Server, at_home
 from tests.sim.power import PowerCut
 from tests.sim.simworld import (
@@ -190,6 +190,18 @@ class YearEngine(DiskQueue):
         self._world.watch.renewed(key, self._birth(ticket.message), delay_s, now)
         super().renew(ticket, delay_s)
 
+    def settle(self, ticket: Ticket, offset: int) -> None:
+        """Mark the record at `offset` done: so ends as well what an operator deletes."""
+        number = ticket.message
+        if number in self._world.watch.operated:
+            path = LAYOUT.channel(ticket.channel.word, number)
+            records = self._disk.read(path, BODY_BYTES_MAX)
+            name = plain(records[offset + 1 : records.index(b"\0", offset)])
+            found = digest(self._disk.read(LAYOUT.mess(number), BODY_BYTES_MAX))
+            if found in self._world.ledger.given_up:
+                self._world.ledger.deleted.add((found, name))
+        super().settle(ticket, offset)
+
     def blame(self, message: int, paragraph: bytes) -> None:
         """Add what the sender will be told of one recipient."""
         now = self._disk.clock.now()
@@ -247,7 +259,7 @@ class YearSend(SendProgram):
             if word == b"new":
                 self._arrived(int(rest), len(lines))
             elif word == b"operator:" and b" deleted to " in rest:
-                self._deleted(rest)
+                self._deleted(int(rest.partition(b" ")[0]))
 
     def _arrived(self, number: int, others: int) -> None:
         """Whoever is new has a right to be started before long, whoever else is."""
@@ -259,11 +271,9 @@ class YearSend(SendProgram):
             ahead = len(lane.ready) + others + lane.limit
             watch.expect(number, channel, Newcomer(now, ahead))
 
-    def _deleted(self, rest: bytes) -> None:
-        number, _, _, _, recipient = rest.split(b" ", 4)
-        found = self.digest_of(int(number))
-        assert found in self.world.ledger.given_up, "deleted, and nobody asked for it"
-        self.world.ledger.deleted.add((found, recipient.removeprefix(b"virt-")))
+    def _deleted(self, number: int) -> None:
+        is_meant = self.digest_of(number) in self.world.ledger.given_up
+        assert is_meant, "deleted, and nobody asked for it"
 
     def take_jobs(self) -> list[tuple[Channel, Job]]:
         """Return the deliveries to start."""
