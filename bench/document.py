@@ -46,9 +46,9 @@ HOW: Final = """\
   of 3. The rate of new mail is that of "local, 4 KB, kept"; each round measures it in this suite
   and in one with an empty queue.
 - **50,000 recipients**: one message, by qmail-queue, to as many addresses of one account that
-  deliver to one maildir. Memory: the most that the suite had (looked at each 0.3 s) until all was
-  delivered, less what it had before, after a message to 5,000. The small message is sent when
-  qmail-queue has ended; from the start of its sendmail until it is in the maildir.
+  deliver to one maildir, in memory (tmpfs). Memory: the most that the suite had (looked at each 0.3
+  s) until all was delivered, less what it had before, after a message to 5,000. The small message
+  is sent when qmail-queue has ended; from the start of its sendmail until it is in the maildir.
 - **CPU ms**: user and system time of all processes of the server, ended ones included, from
   `/proc/PID/stat`, until the server is idle again; "CPU ratio" is Postfix's by ours. smtp-source
   and smtp-sink apart ("load ms"). "other CPU" is what else ran on the machine, in cores: the
