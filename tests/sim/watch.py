@@ -223,6 +223,6 @@ class Watch:
         shortest = self.lifetimes[-1][1]
         for when, lifetime in reversed(self.lifetimes):
             shortest = min(shortest, lifetime)
-            if when <= since:
+            if when < since:
                 break
         return shortest
