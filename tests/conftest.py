@@ -1,12 +1,19 @@
 """Makes tests/sim importable however pytest is started; a folder of ours; tests for root."""
 
 import os
+import resource
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Commands that are called as functions end with their files open, hundreds of them in a whole run.
+DESCRIPTORS_WANTED = 16384
+_, HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
+WANTED = DESCRIPTORS_WANTED if HARD == resource.RLIM_INFINITY else min(HARD, DESCRIPTORS_WANTED)
+resource.setrlimit(resource.RLIMIT_NOFILE, (WANTED, HARD))
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:

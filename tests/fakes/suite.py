@@ -16,6 +16,13 @@ from qmail.launchers import write_launchers
 WAIT_S = 30.0
 
 
+def is_readable(fd: int, wait_s: float) -> bool:
+    """Wait for input; unlike select.select for descriptors of any number."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(wait_s * 1000))
+
+
 class Suite:
     """One home and, while it runs, the qmail-start on it."""
 
@@ -105,7 +112,7 @@ class Suite:
         assert self.process is not None
         assert self.process.stdout is not None
         pipe = self.process.stdout.fileno()
-        if wait_s <= 0 or not select.select([pipe], [], [], wait_s)[0]:
+        if wait_s <= 0 or not is_readable(pipe, wait_s):
             return False
         data = os.read(pipe, 65536)
         *lines, self._rest = (self._rest + data).split(b"\n")

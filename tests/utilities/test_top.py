@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import re
-import select
 import signal
 import struct
 import subprocess
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.fakes.homes import open_folder, others_can_run_the_programs
-from tests.fakes.suite import Suite
+from tests.fakes.suite import Suite, is_readable
 
 from qmail.utilities.top import Queue, Sample, lines_of
 
@@ -99,7 +98,7 @@ class Terminal:
     def wait_for(self, text: str) -> None:
         end = time.monotonic() + WAIT_S
         while text not in self.text:
-            assert select.select([self.fd], [], [], max(0.0, end - time.monotonic()))[0], self.text
+            assert is_readable(self.fd, max(0.0, end - time.monotonic())), self.text
             self.text += os.read(self.fd, 65536).decode()
 
     def press(self, key: str) -> None:
