@@ -9,7 +9,7 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, NoReturn
 
 from qmail.edge.accounts import become
@@ -66,6 +66,18 @@ def _show_as(name: str) -> None:
         fd = os.open("/proc/self/comm", os.O_WRONLY)
         os.write(fd, name.encode())
         os.close(fd)
+
+
+def ended_children() -> Iterator[tuple[int, str]]:
+    """Yield the process id of every child that has ended, and how if that was no good end."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            how = f"exit code {code}" if code > 0 else f"signal {-code}"
+            yield pid, how if code else ""
 
 
 def keep_inherited_objects() -> None:

@@ -7,7 +7,6 @@ At run/mailbox qmail-verify asks whether an address has a mailbox: this goes the
 a message. Source: spec/delivery.md 2 and 10.
 """
 
-import contextlib
 import gc
 import os
 import re
@@ -34,6 +33,7 @@ from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home
 from qmail.edge.local_hands import LocalHands
 from qmail.edge.log import complain
 from qmail.edge.lookup import Lookup
+from qmail.edge.offspring import ended_children
 from qmail.edge.passwd import Machine
 from qmail.edge.residents import Residents
 from qmail.edge.station import Door, Listener, Station, inherited_door
@@ -336,17 +336,11 @@ class Lspawn:
             self._talked_to.add(door)
 
     def _reap(self) -> None:
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return
-                who = "helper for addresses" if self._lookup.reaped(pid) else "qmail-local"
-                self._residents.reaped(pid)
-                code = os.waitstatus_to_exitcode(status)
-                if code:
-                    how = f"exit code {code}" if code > 0 else f"signal {-code}"
-                    complain(NAME, f"warning: {who} {pid} ended by {how}")
+        for pid, trouble in ended_children():
+            who = "helper for addresses" if self._lookup.reaped(pid) else "qmail-local"
+            self._residents.reaped(pid)
+            if trouble:
+                complain(NAME, f"warning: {who} {pid} ended by {trouble}")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -6,7 +6,6 @@ decide, it asks qmail-lspawn at run/mailbox, whose qmail-local looks under the r
 opens no file of a user. Source: spec/oddities.md 2 (CVE-2020-3811, CVE-2020-3812).
 """
 
-import contextlib
 import gc
 import os
 import signal
@@ -26,6 +25,7 @@ from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home
 from qmail.edge.caller import CALL_AGAIN_S, Caller, Line
 from qmail.edge.log import complain
 from qmail.edge.lookup import Lookup
+from qmail.edge.offspring import ended_children
 from qmail.edge.passwd import Machine
 from qmail.edge.station import Door, Listener, Station, inherited_door
 from qmail.mail import ADDRESS_BYTES_MAX
@@ -212,16 +212,10 @@ class Verify:
             self._talked_to.add(door)
 
     def _reap(self) -> None:
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return
-                self._lookup.reaped(pid)
-                code = os.waitstatus_to_exitcode(status)
-                if code:
-                    how = f"exit code {code}" if code > 0 else f"signal {-code}"
-                    complain(NAME, f"warning: helper for addresses {pid} ended by {how}")
+        for pid, trouble in ended_children():
+            self._lookup.reaped(pid)
+            if trouble:
+                complain(NAME, f"warning: helper for addresses {pid} ended by {trouble}")
 
 
 def main(argv: Sequence[str]) -> int:
