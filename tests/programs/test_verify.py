@@ -203,10 +203,11 @@ def test_verifier_that_hangs_puts_off_in_seconds_while_others_go_on(running: Sui
 def test_program_that_is_killed_refuses_nobody_and_comes_back(running: Suite, name: str) -> None:
     victim = running.children[name]
     with conversation(running.port) as smtp:
-        with stopped(victim):
-            smtp.putcmd("RCPT", f"TO:<joe-list-{name}@{HOST}>")
-            with as_owner():
-                os.kill(victim, signal.SIGKILL)
+        # Stopped first, so that the question is certainly open when the program dies.
+        os.kill(victim, signal.SIGSTOP)
+        smtp.putcmd("RCPT", f"TO:<joe-list-{name}@{HOST}>")
+        with as_owner():
+            os.kill(victim, signal.SIGKILL)
         assert smtp.getreply()[0] in (250, 451)
     wait_for(running.port, f"joe-list-{name}@{HOST}", 250)
     wait_for(running.port, f"nobody-{name}@{HOST}", 550)
