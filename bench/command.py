@@ -64,6 +64,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one round, short measurements")
     parser.add_argument("--only", action="append", choices=PARTS, help="may stand more than once")
     parser.add_argument("--rounds", type=int, default=0, metavar="N", help="default 3")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="first of the fan-out")
     parser.add_argument("--seconds", type=float, default=0.0, help="length of one measurement")
     parser.add_argument("--ours-only", action="store_true", help="leave Postfix out")
     parser.add_argument("--idle", type=int, default=5000, metavar="N", help="idle connections")
@@ -112,6 +113,7 @@ def plan_of(options: argparse.Namespace, ground: Ground, *, with_postfix: bool) 
         ground=ground,
         parts=parts,
         rounds=options.rounds or (1 if quick else 3),
+        seed=options.seed,
         seconds=options.seconds or (1.0 if quick else 3.0),
         budget_s=RUN_SECONDS - sum(map(ONCE_SECONDS.__getitem__, parts & ONCE_SECONDS.keys())),
         sendmail_runs=5 if quick else 20,

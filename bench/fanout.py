@@ -37,14 +37,25 @@ class FanOut:
     """One measurement of one server."""
 
     server: str
+    seed: int
+    """What the name server drew its delays and losses from."""
     seconds: float
     """From the start of sendmail to the last delivery of the first try."""
     delivered: int
     cpu_s: float
+    load: float
+    """The machine's load average over the last minute, before it began."""
 
     def line(self) -> str:
         """Write it as a line."""
         return json.dumps(asdict(self)) + "\n"
+
+    def told(self) -> str:
+        """Say it to people."""
+        return (
+            f"bench: fanout: {self.server}, seed {self.seed}: {self.delivered} in"
+            f" {self.seconds:.2f} s, {self.cpu_s:.2f} s of CPU, load {self.load:.1f}"
+        )
 
 
 def parse_fan_out(line: str) -> FanOut:
@@ -66,16 +77,26 @@ def in_own_network(etc: str, command: Sequence[str]) -> list[str]:
 
 
 def measure_fan_out(
-    ground: Ground, servers: Sequence[str], rounds: int, on_sample: Callable[[FanOut], None]
+    ground: Ground,
+    servers: Sequence[str],
+    seeds: Sequence[int],
+    on_sample: Callable[[FanOut], None],
 ) -> None:
-    """Measure each server in turn, `rounds` times.
+    """Measure each server in turn, once with each seed of the name server.
 
     Raises: BenchError: something went wrong in there.
     """
     etc = ground.folder()
     with open(f"{etc}/resolv.conf", "w", encoding="ascii") as file:
         file.write("nameserver 127.0.0.1\n")
-    inside = [sys.executable, "-m", "bench.fanout_inside", ground.path, str(rounds), *servers]
+    inside = [
+        sys.executable,
+        "-m",
+        "bench.fanout_inside",
+        ground.path,
+        ",".join(map(str, seeds)),
+        *servers,
+    ]
     process = subprocess.Popen(
         in_own_network(etc, inside),
         cwd=ROOT,
@@ -84,7 +105,7 @@ def measure_fan_out(
         text=True,
         start_new_session=True,
     )
-    limit = threading.Timer(SECONDS_MAX_EACH * len(servers) * rounds, process.kill)
+    limit = threading.Timer(SECONDS_MAX_EACH * len(servers) * len(seeds), process.kill)
     limit.start()
     try:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""What measures the fan-out, inside its network: `bench.fanout_inside FOLDER ROUNDS SERVER ...`."""
+"""What measures the fan-out, inside its network: `bench.fanout_inside FOLDER SEEDS SERVER ...`."""
 
 import os
 import subprocess
@@ -66,8 +66,9 @@ def inject(server: Server) -> None:
         raise BenchError(f"{command[0]}: exit code {done.returncode}")
 
 
-def measure(server: Server, sink: Sink) -> FanOut:
+def measure(server: Server, sink: Sink, seed: int) -> FanOut:
     """Send one message to all hosts, and wait until no delivery follows any more."""
+    load = os.getloadavg()[0]
     before, cpu_s = sink.count(), tree_cpu_s([server.pid])
     started = last = time.monotonic()
     inject(server)
@@ -80,27 +81,29 @@ def measure(server: Server, sink: Sink) -> FanOut:
     wait_for_quiet(server)
     return FanOut(
         server=server.name,
+        seed=seed,
         seconds=last - started,
         delivered=delivered,
         cpu_s=tree_cpu_s([server.pid]) - cpu_s,
+        load=load,
     )
 
 
 def main(argv: Sequence[str]) -> int:
     """Measure the servers that are named, in turn."""
-    below, rounds, *names = argv
+    below, seeds, *names = argv
     raise_descriptor_limit()
     sink = Sink(below, host="0.0.0.0", port=SMTP_PORT)
     try:
         sink.start()
-        for seed in range(1, int(rounds) + 1):
+        for seed in map(int, seeds.split(",")):
             for name in names:
                 server = make_server(name, below)
                 try:
                     server.start()
                     wait_for_quiet(server)
                     with name_server(seed):
-                        sys.stdout.write(measure(server, sink).line())
+                        sys.stdout.write(measure(server, sink, seed).line())
                         sys.stdout.flush()
                 finally:
                     server.stop()

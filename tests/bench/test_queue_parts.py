@@ -96,10 +96,17 @@ def test_any_datagram_is_answered_or_left(data: bytes) -> None:
         assert slow_dns.answer(data, asked)[:2] == data[:2]
 
 
+def fan_out(server: str, seconds: float, delivered: int) -> Any:
+    return fanout.FanOut(
+        server=server, seed=3, seconds=seconds, delivered=delivered, cpu_s=1.25, load=0.5
+    )
+
+
 def test_a_figure_of_the_fan_out_comes_back_as_it_was() -> None:
-    one = fanout.FanOut(server="ours", seconds=4.5, delivered=2000, cpu_s=1.25)
+    one = fan_out("ours", 4.5, 2000)
     assert fanout.parse_fan_out(one.line()) == one
     assert one.line().count("\n") == 1
+    assert one.told() == ("bench: fanout: ours, seed 3: 2000 in 4.50 s, 1.25 s of CPU, load 0.5")
 
 
 @pytest.mark.parametrize("line", ["", "x\n", "{}\n", "[1]\n", '{"server": "ours"}\n'])
@@ -117,7 +124,7 @@ def test_the_fan_out_runs_in_a_network_that_ends_with_it(monkeypatch: pytest.Mon
 
 def test_the_fan_out_is_a_median_and_the_least_that_were_delivered() -> None:
     samples = [
-        fanout.FanOut(server=server, seconds=seconds, delivered=delivered, cpu_s=1.0)
+        fan_out(server, seconds, delivered)
         for server, seconds, delivered in (
             ("ours", 4.0, 2000), ("Postfix", 30.0, 1999), ("ours", 5.0, 2000),
         )

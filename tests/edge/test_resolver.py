@@ -95,7 +95,38 @@ def test_a_lost_query_is_sent_again() -> None:
 
 def test_the_first_waits_allow_an_answer_a_second_and_what_was_lost_twice_comes_soon() -> None:
     assert all(1.0 < wait_s <= 1.2 for wait_s in WAITS_S[:2])
+    assert sum(WAITS_S[:4]) < 4
     assert 15 <= sum(WAITS_S) <= 20
+
+
+def test_rfc8305_3_late_ipv6_addresses_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    zone: Zone = {**ZONE, ("b.far.ex.", "AAAA"): None}
+
+    async def ask(server: NameServer) -> list[Answer[str]]:
+        client = DnsClient([server.server], (60.0,))
+        async with asyncio.timeout(30):
+            return await DnsResolver(client=client).addresses(["a.far.ex", "b.far.ex"])
+
+    monkeypatch.setattr(resolver, "IPV6_PATIENCE_S", 0.01)
+    with NameServer(zone) as server:
+        a, b = asyncio.run(ask(server))
+    assert "192.0.2.10" in a.values
+    assert b == Answer(Finding.FOUND, ("192.0.2.20",))
+
+
+def test_without_an_ipv4_address_ipv6_addresses_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    zone: Zone = {("only6.ex.", "AAAA"): ["only6.ex. 60 IN AAAA 2001:db8::66"]}
+
+    async def ask(server: NameServer) -> list[Answer[str]]:
+        client = DnsClient([server.server], (0.05, 0.05, 60.0))
+        return await DnsResolver(client=client).addresses(["only6.ex"])
+
+    monkeypatch.setattr(resolver, "IPV6_PATIENCE_S", 0.0)
+    with NameServer(zone) as server:
+        server.lost = 3
+        assert asyncio.run(ask(server)) == [Answer(Finding.FOUND, ("2001:db8::66",))]
 
 
 def test_the_second_server_is_asked_when_the_first_is_broken_or_nobody_listens() -> None:

@@ -20,11 +20,13 @@ from qmail.protocol.dns_message import (
     query,
 )
 
-WAITS_S: Final = (1.1, 1.2, 2.0, 4.0, 6.9)
+WAITS_S: Final = (1.1, 1.1, 0.6, 0.8, 1.6, 3.2, 6.8)
 """How long after each asking the next one follows; after the last nobody waits any more.
 
 The first ones leave a far server a second to answer, and little more: for most that are late the
-question or the answer was lost, and where a message goes to thousands some are lost twice.
+question or the answer was lost, and where a message goes to thousands some are lost two or three
+times. So few come that far that asking them quickly costs the servers nothing. What stays silent
+then is down or overloaded: it is left alone for longer each time.
 """
 LINES: Final = 32
 """So many sockets to each server at once."""

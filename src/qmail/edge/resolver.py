@@ -16,6 +16,10 @@ from qmail.protocol.lookups import Answer, Finding, MxRecord
 RESOLV_CONF: Final = "/etc/resolv.conf"
 RESOLV_CONF_BYTES_MAX: Final = 65536
 SERVERS_MAX: Final = 3
+IPV6_PATIENCE_S: Final = 0.3
+"""So long the IPv4 addresses of a host wait for its IPv6 addresses (RFC 8305 3 has less, for people
+who wait). There are name servers that never answer about those.
+"""
 CACHE_S_MAX: Final = 3600
 CACHE_NOTHING_S_MAX: Final = 300
 CACHE_ENTRIES_MAX: Final = 20000
@@ -43,10 +47,23 @@ class DnsResolver:
         return await self._look_up(name, Kind.MX)
 
     async def addresses(self, hosts: Sequence[str]) -> list[Answer[str]]:
-        """Return for each host its IPv6 and IPv4 addresses; all are asked for at once."""
-        asked = [self._look_up(host, kind) for host in hosts for kind in (Kind.AAAA, Kind.A)]
-        answers = await asyncio.gather(*asked)
-        return [_both(answers[index], answers[index + 1]) for index in range(0, len(answers), 2)]
+        """Return for each host its IPv6 and IPv4 addresses; all are asked for at once.
+
+        IPv6 addresses that come late are left out, but nothing goes on without the IPv4 ones: this
+        machine may have no way to others.
+        """
+        return await asyncio.gather(*map(self._both_kinds, hosts))
+
+    async def _both_kinds(self, host: str) -> Answer[str]:
+        asking = asyncio.ensure_future(self._look_up(host, Kind.AAAA))
+        try:
+            ipv4 = await self._look_up(host, Kind.A)
+            patience_s = IPV6_PATIENCE_S if ipv4.values else None
+            await asyncio.wait((asking,), timeout=patience_s)
+            return _both(asking.result() if asking.done() else TEMPORARY, ipv4)
+        finally:
+            # The question itself goes on: what is learned late helps the next one.
+            asking.cancel()
 
     async def _look_up(self, name: str, kind: Kind) -> Answer[Any]:
         wire = name_to_wire(name)
