@@ -234,7 +234,7 @@ def test_scramp_logs_in_with_the_password_and_no_other(
     from qmail.protocol.saslprep import PreparationError, saslprep  # noqa: PLC0415
 
     try:
-        prepared, guessed = saslprep(password), saslprep(guess)
+        prepared, guessed = (saslprep(text, is_stored=True) for text in (password, guess))
     except PreparationError:
         return
     if ":" in name or not prepared or not guessed:
