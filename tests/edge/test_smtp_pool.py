@@ -107,13 +107,14 @@ def test_no_more_than_so_many_connections_to_one_address() -> None:
 @pytest.mark.parametrize("most", [1, 3, 0])
 def test_concurrencyhost_says_how_many_connections_one_address_gets(most: int) -> None:
     count = 60
-    with FakeServer() as server:
+    # All of them wait, so that none takes a connection that another one has done with.
+    with FakeServer(greets_with=most or count) as server:
 
         async def work(pool: Pool) -> None:
             sent = [pool.exchange(HERE, server.port, message()) for _ in range(count)]
             assert letters(await asyncio.gather(*sent)) == "K" * count
 
-        run(work, Limits(5, 5, tick_s=0.01, connections_max=most))
+        run(work, Limits(30, 30, tick_s=0.01, connections_max=most))
     assert server.connections == (most or count)
 
 

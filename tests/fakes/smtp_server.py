@@ -29,6 +29,8 @@ class FakeServer:
     greeting: bytes | None = b"220 fake ESMTP\r\n"
     extensions: tuple[bytes, ...] = (b"PIPELINING", b"SIZE 0", b"8BITMIME")
     reads_data: bool = True
+    greets_with: int = 1
+    """Nobody is greeted before so many connections have been made."""
     nobody: frozenset[bytes] = frozenset()
     """Recipients that are refused for good."""
     replies: dict[bytes, bytes | list[bytes] | None] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class FakeServer:
     has_hung_up: threading.Event = field(default_factory=threading.Event)
     """Set when a connection has ended."""
     _end: threading.Event = field(default_factory=threading.Event)
+    _greets: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> "FakeServer":
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -74,6 +77,8 @@ class FakeServer:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections += 1
             self._open.append(sock)
+            if self.connections >= self.greets_with:
+                self._greets.set()
             talk = _Talk(self, sock, self.connections)
             threading.Thread(target=talk.run, daemon=True).start()
 
@@ -93,6 +98,7 @@ class _Talk:
 
     def run(self) -> None:
         with contextlib.suppress(_HungUpError, OSError):
+            self._server._greets.wait(60)
             if self._server.greeting is not None:
                 self._sock.sendall(self._server.greeting)
             while True:
