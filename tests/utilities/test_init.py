@@ -12,9 +12,12 @@ import pytest
 
 from qmail.core.places import places
 from qmail.edge.accounts import accounts_of
+from qmail.edge.certificate import facts_of
+from qmail.edge.certificate_maker import CannotMakeError
 from qmail.edge.home_maker import HomeError, ids_of
 from qmail.edge.host_name import is_host, own_host_name
-from qmail.utilities import front, init
+from qmail.edge.tls import server_context
+from qmail.utilities import front, init, init_certificate
 
 Snapshot = dict[str, tuple[int, int, int, bytes]]
 
@@ -65,7 +68,8 @@ def test_a_new_home_has_every_place_with_its_owner_and_mode(open_folder: Path, m
 def test_the_first_control_files_are_those_of_config_fast(open_folder: Path, make: Make) -> None:
     make(open_folder / "home", "a.b.example.org")
     control = open_folder / "home/control"
-    assert {path.name: path.read_text() for path in control.iterdir()} == {
+    files = set(control.iterdir()) - {control / "servercert.pem"}
+    assert {path.name: path.read_text() for path in files} == {
         "me": "a.b.example.org\n",
         "locals": "a.b.example.org\n",
         "rcpthosts": "a.b.example.org\n",
@@ -81,6 +85,47 @@ def test_a_name_of_two_labels_is_its_own_default_domain(open_folder: Path, make:
     make(open_folder / "home", "example.org")
     assert (open_folder / "home/control/defaultdomain").read_text() == "example.org\n"
     assert (open_folder / "home/control/plusdomain").read_text() == "example.org\n"
+
+
+def test_there_is_a_certificate_for_this_host_that_its_owner_alone_can_read(
+    open_folder: Path, make: Make
+) -> None:
+    said = make(open_folder / "home")
+    path = open_folder / "home/control/servercert.pem"
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o400
+    facts = facts_of(str(path))
+    assert facts is not None
+    assert facts.names == ("mx.example.org",)
+    assert facts.is_self_signed
+    server_context(str(path))
+    assert (
+        "wrote control/servercert.pem: self-signed, for mx.example.org, good for 825 days;" in said
+    )
+
+
+def test_a_certificate_that_is_there_stays_also_where_its_target_is_not(
+    open_folder: Path, make: Make
+) -> None:
+    home = open_folder / "home"
+    make(home)
+    path = home / "control/servercert.pem"
+    path.unlink()
+    path.symlink_to("/etc/nosuch/fullchain.pem")
+    assert make(home)[0] == f"nothing to change in {home}"
+    assert os.readlink(path) == "/etc/nosuch/fullchain.pem"
+
+
+def test_where_no_certificate_can_be_made_the_rest_is(
+    open_folder: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_host: str) -> bytes:
+        raise CannotMakeError("no tools")
+
+    monkeypatch.setattr(init_certificate, "self_signed", fail)
+    said = make(open_folder / "home")
+    assert "note: no certificate, so no TLS: no tools" in said
+    assert not (open_folder / "home/control/servercert.pem").exists()
+    assert said[-2].endswith("is ready: everything runs under one account, nobody, and all mail")
 
 
 def test_the_second_run_changes_nothing_and_says_so(open_folder: Path, make: Make) -> None:
@@ -296,6 +341,7 @@ OWNERS = {
     "": "root",
     "control": "root",
     "control/me": "root",
+    "control/servercert.pem": "qmaild",
     "run": "root",
     "alias": "alias",
     "alias/.qmail-postmaster": "alias",

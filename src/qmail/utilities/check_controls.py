@@ -21,6 +21,7 @@ from qmail.core.queue_layout import find_layout
 from qmail.core.relay import MORE_HOSTS
 from qmail.core.settings import PROGRAM_CONTROLS, StartControls
 from qmail.edge.accounts import Accounts
+from qmail.edge.certificate import CERTIFICATE, KEY
 from qmail.utilities.check_report import Report
 
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -43,6 +44,9 @@ def check_controls(report: Report, home: str, accounts: Accounts) -> None:
             _check_lines(report, known[name], read_file)
         elif name == "split":
             _check_split(report, home, read_file)
+        elif name in (CERTIFICATE, KEY):
+            # They have owners and modes of their own, and a check.
+            continue
         elif name != f"{MORE_HOSTS}.cdb":
             report.warning(f"control/{name}: no program reads a file of this name: remove it?")
         _check_mode(report, f"{home}/control/{name}", accounts)

@@ -38,6 +38,7 @@ from qmail.edge.host_name import is_host, own_host_name
 from qmail.edge.user_maildirs import make_user_maildirs
 from qmail.launchers import PROGRAMS
 from qmail.protocol.exits import Exit
+from qmail.utilities.init_certificate import write_certificate
 from qmail.utilities.init_sendmail import ALIASES, DEFAULT_FILE, Customs, wrong_with
 
 LISTENER_ROOT = "smtp 127.0.0.1:25"
@@ -99,8 +100,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--listen",
         action="append",
         default=[],
-        metavar="'smtp HOST:PORT'",
-        help="a line for a new control/listeners; may stand more than once "
+        metavar="'SERVICE HOST:PORT'",
+        help="a line for a new control/listeners, SERVICE smtp; may stand more "
+        "than once "
         f"(default: '{LISTENER_ROOT}' for root, '{LISTENER_ORDINARY}' for others)",
     )
     parser.add_argument(
@@ -168,6 +170,7 @@ def make_home(
             say(f"note: this machine has no fully qualified name, so control/me says {name}")
             say("note: mail to the world needs a real one: edit control/me, or use --host")
     _write_controls(maker, accounts, first_controls(name, listeners), say)
+    write_certificate(maker, accounts, name, say)
     # Where .qmail-default is there already, it has the names that have no file.
     names: tuple[str, ...] = () if os.path.lexists(f"{home}/{DEFAULT_FILE}") else FIRST_ALIASES
     if sendmail:

@@ -27,8 +27,11 @@ from qmail.core.queue_layout import find_layout
 from qmail.core.relay import MORE_HOSTS
 from qmail.core.settings import PROGRAM_CONTROLS, Listener, Route
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.certificate import CERTIFICATE, KEY
 from qmail.protocol.exits import Exit
 
+OTHERS: Final = ("split", f"{MORE_HOSTS}.cdb", CERTIFICATE, KEY)
+"""What lies in control/ and is no setting of a program."""
 MORE_HOSTS_NOTES: Final = {
     Freshness.FRESH: f"{MORE_HOSTS}.cdb is there and up to date.",
     Freshness.STALE: f"Oops! {MORE_HOSTS}.cdb is older than {MORE_HOSTS}: run qmail-newmrh.",
@@ -60,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
         for line in more_hosts_note(home) if name == MORE_HOSTS else ():
             print(line)
     for name in names:
-        if name not in known and name not in ("split", f"{MORE_HOSTS}.cdb"):
+        if name not in known and name not in OTHERS:
             print(f"\n{name}: unknown; no program here reads this file.")
     return Exit.OK
 
