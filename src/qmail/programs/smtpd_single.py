@@ -5,8 +5,6 @@ Source: spec/smtp.md A.1 and A.2.
 
 import contextlib
 import os
-import select
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from typing import Final, NoReturn
@@ -18,6 +16,7 @@ from qmail.edge.log import complain
 from qmail.edge.smtp_log import refusal_line
 from qmail.edge.submit import submit
 from qmail.edge.verify_call import ask_verifier
+from qmail.edge.wire import GoneError, Wire
 from qmail.protocol import reply as replies
 from qmail.protocol.reply import Reply
 from qmail.protocol.smtp_server import (
@@ -36,90 +35,12 @@ from qmail.protocol.trace import Peer, received_start
 from qmail.protocol.trace_id import TraceIds
 from qmail.protocol.verify_door import Verdict
 
-RECEIVE_BYTES: Final = 65536
 DATA_S_MIN: Final = 600.0
 DATA_BYTES_PER_S_MIN: Final = 1024
-LINGER_S: Final = 5.0
-
-
-class GoneError(Exception):
-    """The client is gone, or too slow: nothing more can be said to it."""
 
 
 class DroppedError(Exception):
     """The session has refused the message that is being read, and has said so."""
-
-
-class Wire:
-    """Descriptors 0 and 1, with a time limit for everything."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._deadline = 0.0
-        self._in = select.poll()
-        self._in.register(0, select.POLLIN)
-        self._out = select.poll()
-        self._out.register(1, select.POLLOUT)
-        self._was_blocking = os.get_blocking(0), os.get_blocking(1)
-
-    def __enter__(self) -> "Wire":
-        os.set_blocking(0, False)
-        os.set_blocking(1, False)
-        return self
-
-    def __exit__(self, *_trouble: object) -> None:
-        # The open files may be shared with whoever started us.
-        os.set_blocking(0, self._was_blocking[0])
-        os.set_blocking(1, self._was_blocking[1])
-
-    def begin_wait(self) -> None:
-        """Give the client the whole timeout again: it has sent a whole command."""
-        self._deadline = time.monotonic() + self._timeout_s
-
-    def read(self, limit: float | None = None) -> bytes:
-        """Wait for bytes until the deadline, or `limit`; b"" is the end of input.
-
-        Raises: TimeoutError: too late.
-        """
-        deadline = self._deadline if limit is None else limit
-        while True:
-            wait_s = min(deadline - time.monotonic(), self._timeout_s)
-            if wait_s <= 0 or not self._in.poll(wait_s * 1000):
-                raise TimeoutError
-            try:
-                return os.read(0, RECEIVE_BYTES)
-            except BlockingIOError:
-                continue
-            except OSError:
-                return b""
-
-    def linger(self) -> None:
-        """Let the client read the last reply: end our side, read on without looking.
-
-        Closing with unread input would make the kernel throw the reply away.
-        """
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(1)) as sock:
-            sock.shutdown(socket.SHUT_WR)
-        limit = time.monotonic() + LINGER_S
-        with contextlib.suppress(TimeoutError):
-            while self.read(limit):
-                pass
-
-    def write(self, data: bytes) -> None:
-        """Send everything.
-
-        Raises: GoneError: the client does not read, or is gone.
-        """
-        rest = memoryview(data)
-        while rest:
-            if not self._out.poll(self._timeout_s * 1000):
-                raise GoneError
-            try:
-                rest = rest[os.write(1, rest) :]
-            except BlockingIOError:
-                continue
-            except OSError as gone:
-                raise GoneError from gone
 
 
 class Conversation:
