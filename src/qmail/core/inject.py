@@ -45,6 +45,10 @@ class InjectError(Exception):
     """A message that is not taken, for good; the text says why."""
 
 
+class NoRecipientsError(InjectError):
+    """Nobody to send to, and no address that could not be understood."""
+
+
 class Person(Record):
     """Who sends, from the environment (spec/inject.md 2)."""
 
@@ -222,7 +226,9 @@ class _Draft:
         sender = self._sender()
         recipients = self._all_recipients()
         if not recipients and not self._order.request.is_shown:
-            raise InjectError("; ".join(self._warnings) or NO_RECIPIENTS)
+            if self._warnings:
+                raise InjectError("; ".join(self._warnings))
+            raise NoRecipientsError(NO_RECIPIENTS)
         new = [field.raw for field in self._added(sender)]
         return Composed(
             b"".join(new + self._saved), sender, tuple(recipients), tuple(self._warnings)

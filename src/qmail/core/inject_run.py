@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from qmail.core.control_hosts import read_hosts
 from qmail.core.control_lines import ControlError, control_reader
-from qmail.core.inject import Composed, InjectError, Order, Request, compose
+from qmail.core.inject import (
+    Composed,
+    InjectError,
+    NoRecipientsError,
+    Order,
+    Request,
+    compose,
+)
 from qmail.core.inject_order import make_moment, read_lists, read_person
 from qmail.envelope import BadEnvelopeError, Envelope
 from qmail.protocol.header import HeaderReader, HeaderTooLongError
@@ -27,6 +34,23 @@ PERMANENT: Final = 100
 TEMPORARY: Final = 111
 
 
+class Codes(Record):
+    """The exit codes of a program that injects, by what went wrong."""
+
+    usage: int = PERMANENT
+    """Nobody to send to."""
+    data: int = PERMANENT
+    """An address or a header that can't be understood, or is too long."""
+    refused: int = PERMANENT
+    """The queue, or a program in its place, refuses the message for good."""
+    setup: int = TEMPORARY
+    """A control file."""
+    reading: int = TEMPORARY
+    """The message can't be read to its end."""
+    later: int = TEMPORARY
+    """Whatever else there is: it may work another time."""
+
+
 class World(Record):
     """The program's outside, handed in by `main`."""
 
@@ -45,6 +69,11 @@ class World(Record):
     now: Callable[[], float]
     pid: int
     random: Callable[[int], bytes]
+    codes: Codes = Codes()
+
+
+class _ReadError(Exception):
+    """The message can't be read: not to be taken for trouble with what it is written to."""
 
 
 def inject(request: Request, world: World) -> int:
@@ -52,19 +81,24 @@ def inject(request: Request, world: World) -> int:
 
     Source: spec/inject.md 1: environment, list file, home, control files, arguments, message.
     """
+    codes = world.codes
     try:
         return _inject(request, world)
+    except NoRecipientsError as wrong:
+        return _fail(world, str(wrong), codes.usage)
     except (InjectError, HeaderTooLongError) as wrong:
-        return _fail(world, str(wrong), PERMANENT)
+        return _fail(world, str(wrong), codes.data)
     except BadEnvelopeError as wrong:
-        return _fail(world, f"unable to send: {wrong} (#5.1.3)", PERMANENT)
+        return _fail(world, f"unable to send: {wrong} (#5.1.3)", codes.data)
     except ControlError as wrong:
-        return _fail(world, str(wrong), TEMPORARY)
+        return _fail(world, str(wrong), codes.setup)
+    except _ReadError as trouble:
+        return _fail(world, f"unable to read the message: {trouble}", codes.reading)
     except OSError as trouble:
         what = f"{trouble.filename}: " if isinstance(trouble.filename, str) else ""
-        return _fail(world, f"{what}{(trouble.strerror or str(trouble)).lower()}", TEMPORARY)
+        return _fail(world, f"{what}{(trouble.strerror or str(trouble)).lower()}", codes.later)
     except MemoryError:
-        return _fail(world, "out of memory", TEMPORARY)
+        return _fail(world, "out of memory", codes.later)
 
 
 def _fail(world: World, what: str, code: int) -> int:
@@ -75,14 +109,15 @@ def _fail(world: World, what: str, code: int) -> int:
 def _inject(request: Request, world: World) -> int:
     order = _order(request, world)
     reader = HeaderReader(HEADER_BYTES_MAX)
+    read = _reading(world.read)
     body: bytes | None = None
     while body is None:
-        part = world.read(PART_BYTES)
+        part = read(PART_BYTES)
         body = reader.feed(part) if part else reader.finish()
     composed = compose(order, reader.fields)
     for warning in composed.warnings:
         world.say(f"{world.name}: warning: {warning}")
-    parts = _message(composed, body, world.read)
+    parts = _message(composed, body, read)
     if request.is_shown:
         for part in parts:
             world.show(part)
@@ -91,7 +126,18 @@ def _inject(request: Request, world: World) -> int:
     if result is None:
         return DONE
     text = result.text.decode("ascii", "replace").strip()
-    return _fail(world, text, PERMANENT if result.letter == ord("D") else TEMPORARY)
+    codes = world.codes
+    return _fail(world, text, codes.refused if result.letter == ord("D") else codes.later)
+
+
+def _reading(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    def guarded(size: int) -> bytes:
+        try:
+            return read(size)
+        except OSError as trouble:
+            raise _ReadError((trouble.strerror or str(trouble)).lower()) from trouble
+
+    return guarded
 
 
 def _order(request: Request, world: World) -> Order:

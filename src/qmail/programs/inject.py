@@ -6,10 +6,10 @@ Source: spec/inject.md 1.
 from __future__ import annotations
 
 import os
-import time
 
 from qmail.core.inject import Request
-from qmail.core.inject_run import PERMANENT, World, inject
+from qmail.core.inject_run import PERMANENT, inject
+from qmail.core.inject_world import Edge, make_world
 from qmail.edge.home import home_folder
 from qmail.edge.standard import read_input, say, write_output
 from qmail.edge.submit import submit
@@ -34,23 +34,8 @@ def main(argv: Sequence[str]) -> int:
     except OptionError as wrong:
         say(f"{NAME}: {wrong}\n{USAGE}")
         return PERMANENT
-    home = home_folder()
-    return inject(
-        request,
-        World(
-            NAME,
-            home,
-            os.environb,
-            read_input,
-            write_output,
-            say,
-            lambda parts, envelope: submit(home, parts, envelope, os.environ).result,
-            lambda: os.chdir(home),
-            time.time,
-            os.getpid(),
-            os.urandom,
-        ),
-    )
+    edge = Edge(read_input, write_output, say, submit)
+    return inject(request, make_world(NAME, home_folder(), os.environb, edge))
 
 
 def read_request(argv: Sequence[str]) -> Request:

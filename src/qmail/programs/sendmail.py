@@ -1,7 +1,6 @@
 """sendmail: the command that other programs expect, in front of the rules of qmail-inject.
 
-Called as mailq it shows the queue, as newaliases it makes the alias table; `-bs` speaks SMTP on
-standard input and output.
+Called as mailq it shows the queue, as newaliases it makes the alias table.
 Source: spec/inject.md 10, spec/oddities.md 8.
 """
 
@@ -9,177 +8,85 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 
-from qmail.core.inject import Request
-from qmail.core.inject_run import PERMANENT, TEMPORARY, World, inject
-from qmail.edge.home import command_path, home_folder
+from qmail.core.inject_run import Codes, inject
+from qmail.core.inject_world import Edge, make_world
+from qmail.core.sendmail_order import BadArgumentError, author, make_request
+from qmail.edge.home import home_folder
 from qmail.edge.standard import read_input, say, write_output
 from qmail.edge.submit import submit
-from qmail.protocol.options import OptionError, asks_for_help, split_options
+from qmail.protocol import sysexits
+from qmail.protocol.options import OptionError, asks_for_help
+from qmail.protocol.sendmail_options import read_command
+from qmail.protocol.unix_lines import UnixLines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Final
 
+    from qmail.protocol.sendmail_options import Command
+
 NAME: Final = "sendmail"
-USAGE: Final = "usage: sendmail [-t] [-f sender] [-F name] [-bm|-bi|-bp|-bs] [-q] [recipient ...]"
-LETTERS: Final = "vimtUGne:f:r:p:o:O:B:F:E::J::x:b:q::N:R:V:L:X:h:C:A:d::"
-"""Only -t, -f (-r), -F, -b and -q have an effect; the others are accepted, as scripts give them."""
-SMTP_ENVIRONMENT: Final = {
-    "RELAYCLIENT": "",
-    "DATABYTES": "0",
-    "PROTO": "TCP",
-    "TCPLOCALIP": "127.0.0.1",
-    "TCPLOCALHOST": "localhost",
-    "TCPREMOTEIP": "127.0.0.1",
-    "TCPREMOTEHOST": "localhost",
-    "TCPREMOTEINFO": "sendmail-bs",
+USAGE: Final = "usage: sendmail [-t] [-f sender] [-F name] [-b mode] [-q] [recipient ...]"
+USAGES: Final[Mapping[str, str]] = {
+    "mailq": "usage: mailq",
+    "newaliases": "usage: newaliases [-oAfile]",
 }
-REFUSED_MODES: Final = {
-    "d": "-bd: the daemon is qmail-smtpd, which qmail-start starts",
-    "D": "-bD: the daemon is qmail-smtpd, which qmail-start starts",
-    "t": "-bt: there are no rewriting rules to test; 'qmail-inject -n' shows the result",
-    "v": "-bv: addresses are not verified here; what can't be delivered comes back",
-}
+MODES: Final[Mapping[str, str]] = {"mailq": "p", "newaliases": "i"}
+"""What is done under another name than ours, unless -b says otherwise."""
+CODES: Final = Codes(
+    usage=sysexits.USAGE,
+    data=sysexits.DATA,
+    refused=sysexits.NOT_ALLOWED,
+    setup=sysexits.SYSTEM_FILE,
+    reading=sysexits.READING,
+    later=sysexits.SYSTEM,
+)
 
 
 def main(argv: Sequence[str]) -> int:
     """Do what the options, or the name we were called by, ask for."""
     called = os.path.basename(sys.argv[0])
-    if called == "mailq":
-        return show_queue(argv)
-    if called == "newaliases":
-        return become("newaliases")
-    if asks_for_help(argv, ("--help",)):
-        say(USAGE)
-        return PERMANENT
+    usage = USAGES.get(called, USAGE)
+    if asks_for_help(argv, ("--help", "-h") if called in MODES else ("--help",)):
+        say(usage)
+        return sysexits.USAGE
     try:
-        options, arguments = split_options(argv, LETTERS)
-    except OptionError as wrong:
-        say(f"{NAME}: {wrong}\n{USAGE}")
-        return PERMANENT
-    given = dict(options)
-    mode = given.get("b", "m")
-    if mode == "p":
-        return become("qmail-qread")
-    if mode == "i":
-        return become("newaliases")
-    if mode == "s":
-        return serve_smtp()
-    if mode in REFUSED_MODES:
-        return refuse(REFUSED_MODES[mode])
-    if mode != "m":
-        say(f"{NAME}: unknown mode -b{mode}\n{USAGE}")
-        return PERMANENT
-    if "q" in given and not arguments and "t" not in given:
-        return wake_queue()
-    return send(options, arguments)
+        command = read_command(argv, MODES.get(called, "m"))
+        if command.mode == "m" and (
+            command.queue is None or command.takes_header or command.arguments
+        ):
+            return send(command)
+    except (OptionError, BadArgumentError) as wrong:
+        say(f"{NAME}: {wrong}")
+        if isinstance(wrong, BadArgumentError):
+            return sysexits.DATA
+        say(usage)
+        return sysexits.USAGE
+    # Imported here because most callers send a message.
+    from qmail.programs.sendmail_modes import do_other  # noqa: PLC0415 - keeps the start short
+
+    return do_other(NAME, command)
 
 
-def send(options: Sequence[tuple[str, str]], arguments: Sequence[str]) -> int:
-    """Inject the message on standard input: -t takes recipients from the header as well."""
-    sender: str | None = None
-    name: str | None = None
-    mode = "a"
-    for letter, value in options:
-        if letter in ("f", "r"):
-            sender = value
-        elif letter == "F":
-            name = value
-        elif letter == "t":
-            mode = "H"
-    home = home_folder()
-    request = Request(
-        mode,
-        None if sender is None else os.fsencode(sender),
-        False,
-        tuple(map(os.fsencode, arguments)),
-    )
-    return inject(
-        request,
-        World(
-            NAME,
-            home,
-            author(os.environb, request.sender, None if name is None else os.fsencode(name)),
-            read_input,
-            write_output,
-            say,
-            lambda parts, envelope: submit(home, parts, envelope, os.environ).result,
-            lambda: os.chdir(home),
-            time.time,
-            os.getpid(),
-            os.urandom,
-        ),
-    )
+def send(command: Command) -> int:
+    """Inject the message on standard input.
+
+    Raises: BadArgumentError: a sender or recipient that is no address.
+    """
+    request = make_request(command, os.fsencode)
+    name = None if command.name is None else os.fsencode(command.name)
+    environ = author(os.environb, request.sender, name, login)
+    edge = Edge(UnixLines(read_input), write_output, say, submit)
+    return inject(request, make_world(NAME, home_folder(), environ, edge, codes=CODES))
 
 
-def author(
-    environ: Mapping[bytes, bytes], sender: bytes | None, name: bytes | None
-) -> dict[bytes, bytes]:
-    """Return the environment in which From is made: `sender` is -f, `name` is -F."""
-    found = dict(environ)
-    if sender not in (None, b"", b"<>"):
-        for variable in (b"QMAILNAME", b"MAILNAME", b"NAME", b"QMAILHOST", b"MAILHOST"):
-            found.pop(variable, None)
-        address = sender[1:-1] if sender[:1] == b"<" and sender[-1:] == b">" else sender
-        user, at, host = address.rpartition(b"@")
-        found[b"QMAILUSER"] = user if at else address
-        if at:
-            found[b"QMAILHOST"] = host
-    if name is not None:
-        # The strongest of the three, for it is what the caller said last.
-        found[b"QMAILNAME"] = name
-    return found
+def login() -> bytes | None:
+    """Return the name of the account that runs this, None where it has none."""
+    import pwd  # noqa: PLC0415 - an environment without a name is rare
 
-
-def show_queue(argv: Sequence[str]) -> int:
-    """Become qmail-qread. Sendmail's options for its mailq are accepted and have no effect."""
-    if asks_for_help(argv):
-        say("usage: mailq")
-        return PERMANENT
-    return become("qmail-qread")
-
-
-def serve_smtp() -> int:
-    """Become qmail-smtpd for whoever is on descriptors 0 and 1."""
-    if "PROTO" not in os.environ:
-        os.environ.update(SMTP_ENVIRONMENT)
-    return become("qmail-smtpd")
-
-
-def become(command: str) -> int:
-    """Replace this process by another command of the suite."""
-    path = command_path(command)
-    if path is None:
-        say(f"{NAME}: fatal: unable to find {command}")
-        return TEMPORARY
     try:
-        os.chdir(home_folder())
-    except OSError as trouble:
-        say(f"{NAME}: fatal: {home_folder()}: {(trouble.strerror or '').lower()}")
-        return TEMPORARY
-    try:
-        os.execv(path, [path])
-    except OSError as trouble:
-        say(f"{NAME}: fatal: unable to run {path}: {(trouble.strerror or '').lower()}")
-        return TEMPORARY
-
-
-def wake_queue() -> int:
-    """Pull the trigger: qmail-send looks for new mail at once (spec/queue.md 6)."""
-    try:
-        fd = os.open(f"{home_folder()}/queue/lock/trigger", os.O_WRONLY | os.O_NONBLOCK)
-        os.write(fd, b"\0")
-        os.close(fd)
-    except OSError as trouble:
-        say(f"{NAME}: fatal: unable to wake qmail-send: {(trouble.strerror or '').lower()}")
-        return TEMPORARY
-    return 0
-
-
-def refuse(why: str) -> int:
-    """Say why not. Returns the exit code."""
-    say(f"{NAME}: fatal: {why}")
-    return PERMANENT
+        return os.fsencode(pwd.getpwuid(os.getuid()).pw_name)
+    except KeyError:
+        return None
