@@ -54,7 +54,7 @@ def test_a_script_runs_its_program(tmp_path: Path) -> None:
     assert script.stat().st_mode & 0o777 == 0o755
     assert script.read_text().startswith(f"#!{sys.executable} -IS\n")
     ended = subprocess.run([script, "-z"], capture_output=True, check=False, cwd="/", timeout=60)
-    assert ended.returncode == 100
+    assert ended.returncode == 64
     assert ended.stderr.startswith(b"sendmail: illegal option -- z\n")
 
 
@@ -72,7 +72,7 @@ def test_an_interpreter_at_an_odd_place_is_started_by_sh(tmp_path: Path) -> None
         script.write_text(text)
         script.chmod(0o755)
         ended = subprocess.run([script, "-f"], capture_output=True, check=False, timeout=60)
-        assert (ended.returncode, ended.stderr[:19]) == (100, b"sendmail: option re")
+        assert (ended.returncode, ended.stderr[:19]) == (64, b"sendmail: option re")
 
 
 def test_installed_scripts_find_the_program_by_their_name(
@@ -82,7 +82,7 @@ def test_installed_scripts_find_the_program_by_their_name(
     assert launchers.run() == 100
     assert "no program of this name" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", ["/usr/bin/sendmail", "-bd"])
-    assert launchers.run() == 100
+    assert launchers.run() == 64
 
 
 def test_third_party_packages_can_be_imported() -> None:
