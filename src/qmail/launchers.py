@@ -65,6 +65,13 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "printforward": "qmail.utilities.printforward",
     "setmaillist": "qmail.utilities.setmaillist",
     "printmaillist": "qmail.utilities.printmaillist",
+    "setlock": "qmail.utilities.setlock",
+    "maildirserial": "qmail.utilities.maildirserial",
+    "serialsmtp": "qmail.utilities.serialsmtp",
+    "serialqmtp": "qmail.utilities.serialqmtp",
+    "maildirsmtp": "qmail.utilities.maildirsmtp",
+    "maildirqmtp": "qmail.utilities.maildirsmtp",
+    "tcpclient": "qmail.utilities.tcpclient",
     "qmail": "qmail.utilities.front",
 }
 """Every command, and the module whose `main` it calls. pyproject.toml lists the same names."""

@@ -116,6 +116,8 @@ class Notice:
     recipient: bytes
     controls: BounceControls
     now: int
+    program: bytes = b"qmail-send"
+    """Who speaks, by the name that readers know bounces by (spec/bounces.md 6)."""
     refusal: bytes = b""
     """Why qmail-queue did not take the bounce to `sender`: a double bounce tells of that."""
 

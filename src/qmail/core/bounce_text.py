@@ -39,7 +39,8 @@ def header(notice: Notice) -> bytes:
 
 def told(notice: Notice, material: Material) -> Iterator[bytes]:
     """Yield the intro and the recipients' paragraphs."""
-    yield b"Hi. This is the qmail-send program at " + notice.controls.bouncehost + b".\n"
+    host = notice.controls.bouncehost
+    yield b"Hi. This is the " + notice.program + b" program at " + host + b".\n"
     if notice.sender:
         yield b"Sorry, your message could not be delivered to the addresses below.\n"
         yield b"This is final: nothing more will be tried for them.\n\n"

@@ -13,14 +13,15 @@ PART_BYTES: Final = 65536
 class Body:
     """One message in wire form (CRLF, dots stuffed, final dot). It owns its descriptor."""
 
-    __slots__ = ("_fd", "_has_end", "_offset", "_small", "_stuffer", "whole")
+    __slots__ = ("_fd", "_has_end", "_offset", "_small", "_start", "_stuffer", "whole")
 
-    def __init__(self, fd: int, small: bytes | None) -> None:
+    def __init__(self, fd: int, small: bytes | None, start: int = 0) -> None:
         self._fd = fd
+        self._start = start
         self._small = small
         self.whole = None if small is None else wire_form(small)
         """All that is to be sent, where it is in memory."""
-        self._offset = 0
+        self._offset = start
         self._has_end = False
         self._stuffer: DotStuffer | None = None
 
@@ -30,14 +31,16 @@ class Body:
         return cls(-1, message)
 
     @classmethod
-    def of_file(cls, fd: int, size: int) -> "Body":
+    def of_file(cls, fd: int, size: int, start: int = 0) -> "Body":
         """Return the body of an open file; `fd` belongs to it from now on, trouble or not.
 
+        `start`: so many bytes of the file, whose length is `size`, come before the message.
         Raises: OSError: it can't be read.
         """
+        size -= start
         if size <= PART_BYTES:
             try:
-                small = os.pread(fd, size + 1, 0)
+                small = os.pread(fd, size + 1, start)
             except OSError:
                 os.close(fd)
                 raise
@@ -45,7 +48,7 @@ class Body:
             if len(small) <= size:
                 os.close(fd)
                 return cls(-1, small)
-        return cls(fd, None)
+        return cls(fd, None, start)
 
     def measure(self) -> tuple[int, bool]:
         """Return the bytes that the message has on the wire, about, and whether any is 8-bit.
@@ -60,7 +63,7 @@ class Body:
             self._offset += len(part)
             wire_bytes += len(part) + part.count(b"\n")
             is_8bit = is_8bit or not part.isascii()
-        self._offset = 0
+        self._offset = self._start
         return wire_bytes, is_8bit
 
     def next_part(self) -> bytes:

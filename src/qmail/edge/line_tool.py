@@ -175,11 +175,11 @@ def run_program(name: str, words: Sequence[str]) -> int:
     """
     rewind()
     try:
-        pid = _start(words)
+        pid = start_program(words)
     except OSError as trouble:
         say(f"{name}: warning: unable to run {words[0]}: {reason_of(trouble)}")
         return code_of(trouble)
-    return _end_of(pid, words[0])
+    return end_of_program(pid, words[0])
 
 
 def feed_program(words: Sequence[str], parts: Iterable[bytes]) -> int:
@@ -192,7 +192,7 @@ def feed_program(words: Sequence[str], parts: Iterable[bytes]) -> int:
     if reader == 0:
         raise ToolError("descriptor 0 is closed")
     try:
-        pid = _start(words, [(os.POSIX_SPAWN_DUP2, reader, 0)])
+        pid = start_program(words, [(os.POSIX_SPAWN_DUP2, reader, 0)])
     except OSError as trouble:
         what = f"unable to run {words[0]}: {reason_of(trouble)}"
         raise ToolError(what, code_of(trouble)) from None
@@ -200,11 +200,11 @@ def feed_program(words: Sequence[str], parts: Iterable[bytes]) -> int:
     try:
         _write(writer, parts)
     except BaseException:
-        _kill(pid)
+        kill_program(pid)
         raise
     finally:
         os.close(writer)
-    return _end_of(pid, words[0])
+    return end_of_program(pid, words[0])
 
 
 def code_of(trouble: OSError) -> int:
@@ -212,7 +212,12 @@ def code_of(trouble: OSError) -> int:
     return TEMPORARY if is_temporary(trouble) else PERMANENT
 
 
-def _start(words: Sequence[str], actions: Sequence[tuple[int, int, int]] = ()) -> int:
+def start_program(words: Sequence[str], actions: Sequence[tuple[int, int, int]] = ()) -> int:
+    """Start a program found along PATH; return its process id.
+
+    `actions`: what is to be done with its descriptors, as os.posix_spawn takes it.
+    Raises: OSError: it can't be started.
+    """
     argv = tuple(words)
     if not words[0]:
         raise FileNotFoundError(errno.ENOENT, "its name is empty")
@@ -251,11 +256,15 @@ def _write(fd: int, parts: Iterable[bytes]) -> None:
                 return
 
 
-def _end_of(pid: int, program: str) -> int:
+def end_of_program(pid: int, program: str) -> int:
+    """Wait for a program's end; return its exit code.
+
+    Raises: ToolError: a signal killed it, or it took too long.
+    """
     watch = os.pidfd_open(pid)
     try:
         if not _is_ready(watch, select.POLLIN):
-            _kill(pid)
+            kill_program(pid)
             raise ToolError(f"{program} took too long and was stopped")
     finally:
         os.close(watch)
@@ -265,7 +274,8 @@ def _end_of(pid: int, program: str) -> int:
     return os.WEXITSTATUS(status)
 
 
-def _kill(pid: int) -> None:
+def kill_program(pid: int) -> None:
+    """End a program at once."""
     os.kill(pid, _signal.SIGKILL)
     os.waitpid(pid, 0)
 

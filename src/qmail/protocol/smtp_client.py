@@ -78,14 +78,16 @@ class SmtpClient:
 
     __slots__ = (
         "_events", "_extensions", "_helohost", "_is_pipelining", "_next_rcpt", "_out", "_reader",
-        "_recipients", "_reports", "_verdict", "outcome", "peer", "state", "transactions",
-        "wants_measures",
+        "_recipients", "_reports", "_verdict", "is_broken", "outcome", "peer", "state",
+        "transactions", "wants_measures",
     )  # fmt: skip
 
     def __init__(self, peer: bytes, helohost: bytes) -> None:
         self.peer = peer
         self.state = State.GREETING
         self.transactions = 0
+        self.is_broken = False
+        """True once the server has said what is no SMTP."""
         self.outcome: Outcome | None = None
         self.wants_measures = False
         """True where size or 8-bit content of a message would be told to this server."""
@@ -299,6 +301,7 @@ class SmtpClient:
             self._close()
 
     def _on_malformed(self, reply: Reply) -> None:
+        self.is_broken = True
         if self.state in (State.READY, State.RSET):
             self._close()
             return
