@@ -8,7 +8,6 @@ import pytest
 
 from qmail.core.fs import RealFs
 from qmail.core.maildir import (
-    STALE_S,
     Copy,
     Folder,
     GroupCommit,
@@ -17,8 +16,8 @@ from qmail.core.maildir import (
     open_folder,
     prepare,
     publish,
-    remove_stale,
 )
+from qmail.core.maildir_sweep import STALE_S, remove_stale
 
 
 class TellingFs(RealFs):
@@ -182,6 +181,17 @@ def test_name_in_new_has_device_and_inode_of_the_file(fs: TellingFs, tmp_path: P
     (file,) = (tmp_path / "new").iterdir()
     assert file.name == f"1700000000.M123456P7V801I{inode:x}R0102Q1.mx.example.org"
     assert copy.new == f"new/{file.name}"
+
+
+def test_rfc1939_7_a_name_in_new_has_70_characters_at_most(fs: TellingFs) -> None:
+    long = NameMaker("x" * 60 + ".example", pid=4194304, random=b"abcdef")
+    copy = prepare(Folder(fs, 0xFD00), long.next(1_700_000_000_999_999_999), b"x")
+    name = copy.new.removeprefix("new/")
+    assert len(name) == 70
+    assert "R616263646566Q1.xxx" in name
+    # What tells messages apart is never cut.
+    huge = prepare(Folder(fs, 1 << 63), "1.M1P1R" + "0" * 60 + "Q1.host", b"x")
+    assert huge.new.endswith("0Q1.h")
 
 
 def test_two_hosts_that_make_the_same_name_do_not_meet_in_new(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qmail.core.fs import RealFs
-from qmail.core.maildir import STALE_S
+from qmail.core.maildir_sweep import STALE_S
 from qmail.core.quick_delivery import QuickDelivery
 from qmail.protocol.local_door import Target, Task
 

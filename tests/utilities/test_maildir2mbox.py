@@ -13,7 +13,7 @@ from tests.utilities.line_tools import Line
 
 from qmail.core import mbox
 from qmail.core.fs import RealFs
-from qmail.core.maildir import STALE_S
+from qmail.core.maildir_sweep import STALE_S
 from qmail.edge.shell import lock_exclusively
 from qmail.utilities import maildir2mbox
 

@@ -4,16 +4,25 @@
 `sync` (or fsync of its folder) has returned: on Linux, neither link nor rename is durable before.
 """
 
-import ctypes
+from __future__ import annotations
+
 import os
 import stat
-from collections.abc import Iterator
-from typing import Final, NamedTuple, Protocol
+
+from qmail.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final, Protocol
+else:
+    # Programs that start for one message or one session can do without the module `typing`.
+    Protocol = object
 
 PART_BYTES: Final = 262144
 
 
-class FileInfo(NamedTuple):
+class FileInfo(Record):
     """What the queue needs to know of a file. Times are seconds since 1970."""
 
     inode: int
@@ -38,82 +47,63 @@ class Fs(Protocol):
 
     def create(self, path: str, mode: int = 0o644) -> int:
         """Create a file that must not exist; return a descriptor for writing."""
-        ...
 
     def open_append(self, path: str, mode: int = 0o600) -> int:
         """Open a file for writing at its end, made when missing; return a descriptor."""
-        ...
 
     def reuse(self, path: str) -> int:
         """Open an existing file for writing from its start; return a descriptor."""
-        ...
 
     def open_folder(self, path: str) -> int:
         """Open a folder; `fsync` of the descriptor puts the names in it on disk."""
-        ...
 
     def write(self, fd: int, data: bytes) -> None:
         """Write all of `data`."""
-        ...
 
     def fsync(self, fd: int) -> None:
         """Put the file's bytes on disk, or the names in a folder."""
-        ...
 
     def close(self, fd: int) -> None:
         """Close a descriptor of this disk."""
-        ...
 
     def info_of(self, fd: int) -> FileInfo:
         """Describe an open file."""
-        ...
 
     def overwrite(self, path: str, offset: int, data: bytes) -> None:
         """Write `data` over what is at `offset`; the file keeps its length and its mtime."""
-        ...
 
     def truncate(self, fd: int, size: int) -> None:
         """Cut an open file back to `size` bytes."""
-        ...
 
     def rename(self, old: str, new: str) -> None:
         """Give a file another name, in one step, in place of any file of that name."""
-        ...
 
     def link(self, old: str, new: str) -> None:
         """Give a file a second name that must not exist."""
-        ...
 
     def unlink(self, path: str) -> None:
         """Remove a name."""
-        ...
 
     def set_mtime(self, path: str, when: float) -> None:
         """Set atime and mtime, seconds since 1970."""
-        ...
 
     def sync(self) -> None:
         """Put every write and every name so far on disk: the group commit."""
-        ...
 
     def read(self, path: str, bytes_max: int) -> bytes:
         """Return the whole file.
 
         Raises: OSError (EFBIG): longer than `bytes_max`.
         """
-        ...
 
     def parts(self, path: str) -> Iterator[bytes]:
         """Yield a file of any length in parts."""
-        ...
 
     def info(self, path: str) -> FileInfo | None:
         """Describe a file; None when there is none of that name."""
-        ...
 
     def names(self, folder: str) -> Iterator[tuple[str, int]]:
         """Yield name and inode number of every entry of a folder, in no order."""
-        ...
 
 
 def describe(found: os.stat_result) -> FileInfo:
@@ -124,16 +114,11 @@ def describe(found: os.stat_result) -> FileInfo:
     )
 
 
-_SYNCFS: Final = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-"""Looked up once: that costs more than a delivery."""
-
-
 class RealFs:
     """The file system below the folder `root`."""
 
     def __init__(self, root: str) -> None:
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._syncfs = _SYNCFS
 
     def release(self) -> None:
         """Close the root: nothing works any more. For programs that visit many folders."""
@@ -199,11 +184,10 @@ class RealFs:
 
     def sync(self) -> None:
         """Put every write and every name so far on disk: one syncfs of this file system."""
-        if self._syncfs is None:
-            os.sync()
-        elif self._syncfs(self._root) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
+        # Most readers never sync; what does imports it at its start (core/maildir.py).
+        from qmail.core.syncfs import syncfs  # noqa: PLC0415
+
+        syncfs(self._root)
 
     def read(self, path: str, bytes_max: int) -> bytes:
         """Return the whole file.

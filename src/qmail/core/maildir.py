@@ -27,15 +27,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import qmail.core.syncfs  # noqa: F401 - here, before a fork, and not in every child
 from qmail.core.fs import Fs, RealFs
 
 HOST_BYTES_MAX: Final = 63
+NEW_NAME_MAX: Final = 70
+"""POP3 calls messages by their names, and those may have 70 characters (RFC 1939 7, UIDL). What is
+too long is the host's name: the rest tells messages apart."""
 TMP: Final = "tmp/"
 NEW: Final = "new/"
-STALE_S: Final = 129600
-"""A file in tmp/ that nobody touched for 36 hours is what a crash left."""
-LOOKED_AT_MAX: Final = 1000
-"""So many files of one tmp/ are looked at in one sweep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,7 @@ def prepare(
     fd = fs.create(path)
     try:
         try:
-            before, letter, after = name.partition("R")
-            inode = fs.info_of(fd).inode
-            new = f"{NEW}{before}V{folder.device:x}I{inode:x}{letter}{after}"
+            new = NEW + _new_name(name, folder.device, fs.info_of(fd).inode)
             fs.write(fd, head)
             for part in rest:
                 fs.write(fd, part)
@@ -121,6 +119,13 @@ def prepare(
             fs.unlink(path)
         raise
     return Copy(folder, path, new)
+
+
+def _new_name(name: str, device: int, inode: int) -> str:
+    before, letter, after = name.partition("R")
+    random, dot, host = after.partition(".")
+    unique = f"{before}V{device:x}I{inode:x}{letter}{random}{dot}"
+    return unique + host[: max(1, NEW_NAME_MAX - len(unique))]
 
 
 def publish(copy: Copy) -> None:
@@ -143,19 +148,6 @@ def take_back(copy: Copy) -> None:
     for path in (copy.tmp, copy.new):
         with contextlib.suppress(OSError):
             copy.folder.fs.unlink(path)
-
-
-def remove_stale(fs: Fs, now_s: float) -> None:
-    """Remove from tmp/ what crashes left there; whatever goes wrong is for the next time.
-
-    Source: spec/delivery.md 9, "Readers".
-    """
-    with contextlib.suppress(OSError):
-        for name, _ in itertools.islice(fs.names("tmp"), LOOKED_AT_MAX):
-            path = TMP + name
-            found = fs.info(path)
-            if found is not None and found.is_regular and found.newest + STALE_S < now_s:
-                fs.unlink(path)
 
 
 @dataclass(frozen=True, slots=True)

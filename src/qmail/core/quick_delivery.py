@@ -25,9 +25,9 @@ from qmail.core.maildir import (
     finish_alone,
     open_folder,
     prepare,
-    remove_stale,
     take_back,
 )
+from qmail.core.maildir_sweep import remove_stale
 from qmail.core.message_source import FIRST_BYTES, FileSource, header_has, rest_of
 from qmail.core.table_answer import ask_table
 from qmail.protocol.exits import Exit

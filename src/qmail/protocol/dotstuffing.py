@@ -5,7 +5,11 @@ line ends, each. So no CR leaves but in CR LF, every line start that leaves is l
 stored bytes can spell the end of the data (RFC 5321 4.1.1.4, 4.5.2; spec/oddities.md 1).
 """
 
-from typing import Final
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 END_OF_DATA: Final = b".\r\n"
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from qmail.core.fs import RealFs
-from qmail.core.maildir import remove_stale
+from qmail.core.maildir_sweep import remove_stale
 from qmail.core.mbox import LOCK_S_MAX
 from qmail.core.mbox_filling import Mailbox, fill
 from qmail.edge.shell import lock_exclusively

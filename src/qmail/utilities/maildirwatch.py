@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from qmail.core.fs import Fs, RealFs
-from qmail.core.maildir import NEW, remove_stale
+from qmail.core.maildir import NEW
 from qmail.core.maildir_reading import messages
+from qmail.core.maildir_sweep import remove_stale
 from qmail.core.summary import beginning, gist, printable
 from qmail.edge.standard import write_output
 from qmail.protocol.exits import Exit
