@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qmail.core.rewriting import Hosts, Rewriter, envelope_address, host_tokens, user_tokens
+from qmail.core.rewriting import (
+    Hosts,
+    Rewriter,
+    envelope_address,
+    host_tokens,
+    is_host,
+    user_tokens,
+)
 from qmail.protocol.address_list import (
     Address,
     AddressSyntaxError,
@@ -75,6 +82,9 @@ def test_inject_5_defaulthost_passes_through_the_later_rules() -> None:
         (b"d@e+", b"d@e.pd.ex"),
         (b"u@[1.2.3.4]", b"u@[1.2.3.4]"),
         (b"<a@b.c>", b"a@b.c"),
+        (b"a@b.c (Joe)", b"a@b.c"),
+        (b"a@(Joe)b+", b"a@b.pd.ex"),
+        (b"@r1,@r2:a@b", b"@r1,@r2:a@b.dd.ex"),
         (b"<>", b""),
         (b"", b""),
         ("jö@mü.de".encode(), "jö@mü.de".encode()),
@@ -85,7 +95,7 @@ def test_inject_5_an_argument_is_one_address(argument: bytes, wanted: bytes) -> 
 
 
 @pytest.mark.parametrize(
-    "argument", [b"a@b c", b"Joe <a@b.c>", b"a@b.c (Joe)", b"a@[b", b"a@b,c", b"a@b;"]
+    "argument", [b"a@b c", b"Joe <a@b.c>", b"a@[b", b"a@b\0", b"a@b,c", b"a@b;"]
 )
 def test_an_argument_whose_host_is_none_is_refused(argument: bytes) -> None:
     with pytest.raises(AddressSyntaxError):
@@ -112,6 +122,35 @@ def test_a_user_is_quoted_only_if_needed() -> None:
 WORD = st.sampled_from((b"a", b"joe", b"x+", b"+", b"long-name_1", b"mx+y"))
 HOST = st.lists(WORD, max_size=3).map(b".".join)
 LIST = st.lists(st.tuples(WORD, HOST), max_size=4)
+
+
+@pytest.mark.parametrize("local", [b'"a\0"', b'"a\rb"', b'"a\nb"'])
+def test_oddities_1_no_address_ends_a_line_or_a_record(local: bytes) -> None:
+    (address,) = addresses(parse_list(local + b"@b.c"))
+    with pytest.raises(AddressSyntaxError, match="inside an address"):
+        envelope_address(address)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_one"),
+    [
+        (b"", True),
+        (b"h", True),
+        (b"h.ex.", True),
+        (b"h+", True),
+        (b"[1.2.3.4]", True),
+        (b" h.ex (c) ", True),
+        ("mü.de".encode(), True),
+        (b"a b", False),
+        (b"a,b", False),
+        (b"a)b(", False),
+        (b"[1", False),
+        (b"a:b", False),
+        (b"<a>", False),
+    ],
+)
+def test_a_host_is_what_an_address_can_end_in(host: bytes, is_one: bool) -> None:
+    assert is_host(host) is is_one
 
 
 @given(LIST)

@@ -75,6 +75,14 @@ def test_a_body_without_line_ends_is_seen_at_once() -> None:
     assert reader.feed(start) == b"\n" + start
 
 
+def test_a_body_without_line_ends_is_seen_also_where_it_comes_in_small_parts() -> None:
+    reader = HeaderReader(10**9)
+    assert reader.feed(b"Subject: x\nno fie") is None
+    assert reader.feed(b"ld" * 1000) == b"\nno field" + b"ld" * 999
+    reader = HeaderReader(10**9)
+    assert [reader.feed(b"x y") for _ in range(400)][-1] is not None or reader.fields == []
+
+
 def test_a_header_over_the_limit_is_an_error() -> None:
     reader = HeaderReader(100000)
     assert reader.feed(b"A: " + b"b" * 50000) is None
@@ -92,7 +100,7 @@ def test_names_are_found_with_blanks_before_the_colon() -> None:
 def test_fields_are_folded_after_commas() -> None:
     assert folded(b"To", [b""]) == b"To:\n"
     assert folded(b"To", [b"a", b"b"]) == b"To: a, b\n"
-    assert folded(b"To", [b"", b"a", b""]) == b"To:, a,\n"
+    assert folded(b"To", [b"", b"a", b""]) == b"To: , a,\n"
     pieces = [b"a" * 30] * 5
     text = folded(b"To", pieces)
     lines = text.split(b"\n")
@@ -102,7 +110,30 @@ def test_fields_are_folded_after_commas() -> None:
         b"  " + pieces[4],
         b"",
     ]
-    assert max(map(len, lines)) <= FOLD_COLUMNS + 1
+    assert max(map(len, lines)) <= FOLD_COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "wanted"),
+    [
+        (34, 37, b"To: %b, %b\n"),
+        (34, 38, b"To: %b, %b\n"),
+        (34, 39, b"To: %b,\n  %b\n"),
+        (200, 3, b"To: %b,\n  %b\n"),
+        (3, 200, b"To: %b,\n  %b\n"),
+        (200, 0, b"To: %b,%b\n"),
+    ],
+)
+def test_inject_6_a_line_has_78_characters_at_most_or_no_comma(
+    first: int, second: int, wanted: bytes
+) -> None:
+    pieces = [b"a" * first, b"b" * second]
+    assert folded(b"To", pieces) == wanted % tuple(pieces)
+
+
+def test_the_comma_at_the_end_of_a_line_counts() -> None:
+    pieces = [b"a" * 34, b"b" * 38, b"c"]
+    assert folded(b"To", pieces) == b"To: %b,\n  %b, %b\n" % tuple(pieces)
 
 
 @given(st.binary(max_size=200) | st.text("A: \n\t\rFrom", max_size=60).map(str.encode), st.data())

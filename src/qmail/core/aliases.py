@@ -184,13 +184,13 @@ def _target(tokens: Sequence[Token]) -> Address:
     if not words:
         raise EntryError("no name before the colon")
     target = Address(words)
+    check(plain(words), ADDRESS_BYTES_MAX)
     try:
         text = envelope_address(target)
     except AddressSyntaxError:
         raise EntryError("what stands before the colon is not one name or address") from None
     if not has_at(words) and text[:1] in (b"|", b"/"):
         raise EntryError("what stands before the colon is a program or file, not a name")
-    check(text, ADDRESS_BYTES_MAX)
     return target
 
 

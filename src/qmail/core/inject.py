@@ -6,9 +6,17 @@ Source: spec/inject.md 3 to 7, spec/oddities.md 8.
 
 from __future__ import annotations
 
-from qmail.core.rewriting import Hosts, Rewriter, envelope_address, host_tokens, user_tokens
+from qmail.core.rewriting import (
+    Hosts,
+    Rewriter,
+    envelope_address,
+    host_tokens,
+    is_host,
+    user_tokens,
+)
 from qmail.protocol.address_list import (
     AT,
+    ATOM,
     COMMENT,
     QUOTED,
     Address,
@@ -140,6 +148,7 @@ def compose(order: Order, fields: Iterable[Field]) -> Composed:
 
     Raises: InjectError: an address that can't be understood, or nobody to send to.
     """
+    _check_hosts(order)
     draft = _Draft(order)
     for field in fields:
         draft.take(field)
@@ -180,6 +189,8 @@ class _Draft:
             self._saved.append(raw)
 
     def _take_return_path(self, field: Field) -> None:
+        if b"s" in self._order.letters:
+            return
         found = addresses(self._items(field))
         if not self._has_return_path and found:
             self._has_return_path = True
@@ -239,7 +250,7 @@ class _Draft:
         if order.request.sender is not None:
             return self._argument(order.request.sender)
         each_recipient = b"r" in order.letters
-        if self._returned is not None and b"s" not in order.letters:
+        if self._returned is not None:
             verp = each_recipient and self._returned
             return self._returned + b"-@[]" if verp else self._returned
         person = order.person
@@ -314,14 +325,32 @@ class _Draft:
         if b"c" in self._order.letters:
             name = person.name if person.name.isascii() else encode_words(person.name)
             return [address, Token(COMMENT, name)]
-        name_token = Phrase((Token(QUOTED, person.name),))
-        return [name_token, Token("<", b"<"), address, Token(">", b">")]
+        kind, name = QUOTED, person.name
+        if not name.isascii():
+            kind, name = ATOM, encode_words(name)
+        return [Phrase((Token(kind, name),)), Token("<", b"<"), address, Token(">", b">")]
+
+
+def _check_hosts(order: Order) -> None:
+    hosts, person = order.hosts, order.person
+    for name, host in (
+        ("defaulthost (or QMAILDEFAULTHOST)", hosts.defaulthost),
+        ("defaultdomain (or QMAILDEFAULTDOMAIN)", hosts.defaultdomain),
+        ("plusdomain (or QMAILPLUSDOMAIN)", hosts.plusdomain),
+        ("QMAILHOST (or MAILHOST)", person.host),
+        ("QMAILSHOST (or QMAILHOST, MAILHOST)", person.sender_host),
+    ):
+        if host is not None and not is_host(host):
+            raise InjectError(f"{name}: {_shown(host)} is not a host name")
 
 
 def _field_error(field: Field, wrong: AddressSyntaxError) -> InjectError:
-    return InjectError(f"unable to parse this line: {_shown(field.raw.rstrip())}: {wrong}")
+    line = field.label + b":" + field.value
+    return InjectError(f"unable to parse this line: {_shown(line.rstrip())}: {wrong}")
 
 
 def _shown(text: bytes) -> str:
-    shown = "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in text[:FIELD_SHOWN_MAX])
+    """Return the start of `text`, without what a terminal would obey."""
+    known = text[:FIELD_SHOWN_MAX].decode("utf-8", "replace")
+    shown = "".join(character if character.isprintable() else "?" for character in known)
     return shown if len(text) <= FIELD_SHOWN_MAX else shown + "..."

@@ -30,7 +30,7 @@ def read_person(environ: Environ) -> Person:
     return Person(
         user,
         host,
-        None if name is None else name.decode("utf-8", "replace").encode(),
+        name,
         user if sender_user is None else sender_user,
         host if sender_host is None else sender_host,
     )

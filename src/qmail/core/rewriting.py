@@ -5,6 +5,7 @@ from __future__ import annotations
 from qmail.protocol.address_list import (
     AT,
     ATOM,
+    COMMENT,
     DOT,
     LITERAL,
     QUOTED,
@@ -19,6 +20,7 @@ from qmail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Final
 
 _ADDRESS_KINDS: Final = (ATOM, QUOTED, LITERAL, "@", ".")
@@ -74,7 +76,7 @@ class Rewriter:
         """
         if text.startswith(b"<") and text.endswith(b">"):
             text = text[1:-1]
-        return envelope_address(self.rewrite(Address(tuple(tokenise(quote(text))))))
+        return envelope_address(self.rewrite(Address(_without_comments(tokenise(quote(text))))))
 
 
 def envelope_address(address: Address) -> bytes:
@@ -82,21 +84,46 @@ def envelope_address(address: Address) -> bytes:
 
     Raises: AddressSyntaxError: other things stand in it, and joined they would be another address.
     """
+    misplaced = _misplaced(address.tokens)
+    if misplaced is not None:
+        raise AddressSyntaxError(f"misplaced {misplaced.text.decode('ascii', 'replace')}")
+    text = plain(address.tokens)
+    if b"\0" in text:
+        raise AddressSyntaxError("a NUL byte inside an address")
+    if b"\n" in text or b"\r" in text:
+        raise AddressSyntaxError("a line ends inside an address")
+    return text
+
+
+def _misplaced(tokens: Iterable[Token]) -> Token | None:
+    """Return what keeps the tokens from being one address: a special, or a word beside a word."""
     after_word = False
-    for token in address.tokens:
+    for token in tokens:
         is_word = token.kind in (ATOM, QUOTED, LITERAL)
         if token.kind not in _ADDRESS_KINDS or (is_word and after_word):
-            raise AddressSyntaxError(f"misplaced {token.text.decode('ascii', 'replace')}")
+            return token
         after_word = is_word
-    return plain(address.tokens)
+    return None
+
+
+def _without_comments(tokens: Iterable[Token]) -> tuple[Token, ...]:
+    return tuple(token for token in tokens if token.kind != COMMENT)
 
 
 def host_tokens(host: bytes) -> tuple[Token, ...]:
     """Return the tokens of a host name or a literal."""
     try:
-        return tuple(tokenise(host))
+        return _without_comments(tokenise(host))
     except AddressSyntaxError:
         return (Token(ATOM, host),)
+
+
+def is_host(host: bytes) -> bool:
+    """Say whether an address can end in `host`, which may be empty or incomplete."""
+    try:
+        return _misplaced(_without_comments(tokenise(host))) is None
+    except AddressSyntaxError:
+        return False
 
 
 def user_tokens(user: bytes) -> tuple[Token, ...]:

@@ -239,7 +239,8 @@ class _Grouper:
         elif token.kind == ">":
             self._angle(token)
         else:
-            raise AddressSyntaxError("< without >")
+            # Nothing ends it: it is part of an address, which no envelope takes then.
+            self._address.append(token)
         self._word_ok = token.kind != ">"
 
     def _group_name(self, colon: Token) -> None:
@@ -286,21 +287,24 @@ class _Grouper:
 def plain(tokens: Iterable[Token]) -> bytes:
     """Return an address as envelopes have it: nothing quoted, nothing escaped."""
     return b"".join(
-        b"[" + token.text + b"]" if token.kind == LITERAL else token.text for token in tokens
+        b"[" + token.text + b"]" if token.kind == LITERAL else token.text
+        for token in tokens
+        if token.kind != COMMENT
     )
 
 
 def quote(address: bytes) -> bytes:
     """Write an envelope address so that a header can hold it: the local part quoted if it must be.
 
-    Source: spec/inject.md 8.
+    Source: spec/inject.md 8. Letters beyond ASCII need no quotes in a header: RFC 6532 3.2.
     """
     if not address:
         return address
     at = address.rfind(b"@")
     local, host = (address, b"") if at < 0 else (address[:at], address[at:])
     dots = local.startswith(b".") or local.endswith(b".") or b".." in local
-    if local and not dots and not local.translate(None, _LOCAL_BYTES):
+    odd = local.translate(None, _LOCAL_BYTES)
+    if local and not dots and (not odd or (min(odd) > 127 and _is_text(local))):
         return address
     return b'"' + _escape(local, b'\r\n"\\') + b'"' + host
 
@@ -322,7 +326,8 @@ def _joined(items: Iterable[Item]) -> bytes:
     last = ""
     for item in items:
         if isinstance(item, Phrase):
-            out += (b" " if last else b"", _phrase(item.tokens))
+            out.append(b" " if _blank_between(last, item.tokens[0].kind) else b"")
+            out.append(_phrase(item.tokens))
             last = ATOM
             continue
         for token in item.tokens if isinstance(item, Address) else (item,):
@@ -352,7 +357,8 @@ def _phrase(tokens: Iterable[Token]) -> bytes:
             continue
         if foreign:
             _add_encoded(out, foreign)
-        if token.spaced or _blank_between(last, token.kind):
+        near_dot = "." in (last, token.kind)
+        if _blank_between(last, token.kind) or (token.spaced and near_dot and last):
             out.append(b" ")
         out.append(_token(token))
         last = token.kind

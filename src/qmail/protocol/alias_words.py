@@ -122,17 +122,19 @@ def _named(kind: str, text: bytes, if_empty: str) -> Word:
 
 
 def _ordinary(tokens: list[Token]) -> list[Word]:
-    _refuse_colons(tokens)
+    _check_specials(tokens)
     return [_word(address) for address in addresses(group(tokens))]
 
 
-def _refuse_colons(tokens: Sequence[Token]) -> None:
-    """Only a route inside <> has colons."""
+def _check_specials(tokens: Sequence[Token]) -> None:
+    """Only a route inside <> has colons, and each < has its >."""
     depth = 0
     for token in tokens:
         depth += (token.kind == "<") - (token.kind == ">")
         if token.kind == ":" and depth <= 0:
             raise AddressSyntaxError(_STRAY_COLON)
+    if depth > 0:
+        raise AddressSyntaxError("< without >")
 
 
 def _word(address: Address) -> Word:

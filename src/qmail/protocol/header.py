@@ -9,12 +9,13 @@ from qmail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from typing import Final
 
 NAME_BYTES_MAX: Final = 998
 """Longest field name: RFC 5322 2.1.1 allows no longer line."""
-FOLD_COLUMNS: Final = 80
+FOLD_COLUMNS: Final = 78
+"""Longest line of a folded field: the 80 of spec/inject.md 6 count its end, and the blank after."""
 _NAME_BYTES: Final = bytes(byte for byte in range(33, 127) if byte != ord(":"))
 
 
@@ -55,21 +56,22 @@ def make_field(label: bytes, value: bytes) -> Field:
     return Field(label.lower(), b"%b: %b\n" % (label, value))
 
 
-def folded(label: bytes, pieces: Iterable[bytes]) -> bytes:
+def folded(label: bytes, pieces: Sequence[bytes]) -> bytes:
     """Write a field whose value is a list: `, ` between the pieces, or a new line for a long one.
 
-    Source: spec/inject.md 6: lines of at most 80 characters, continued by LF and two blanks.
+    Source: spec/inject.md 6: lines of at most 78 characters, continued by LF and two blanks.
     """
     lines: list[bytes] = []
     line = label + b":"
+    last = len(pieces) - 1
     for at, piece in enumerate(pieces):
-        if at:
-            line += b","
-            if piece and len(line) + 1 + len(piece) > FOLD_COLUMNS:
-                lines.append(line)
-                line = b" "
-        if piece:
-            line += b" " + piece
+        # Nothing stands after a last comma: no line of blanks (RFC 5322 3.2.2).
+        text = b" " + piece if piece or at < last else b""
+        text += b"," if at < last else b""
+        if at and text and len(line) + len(text) > FOLD_COLUMNS:
+            lines.append(line)
+            line = b" "
+        line += text
     return b"\n".join((*lines, line)) + b"\n"
 
 
@@ -100,6 +102,9 @@ class HeaderReader:
         body = self._cut() if b"\n" in data else None
         if body is not None:
             return body
+        if len(self._tail) > 1 and len(self._tail[0]) <= NAME_BYTES_MAX:
+            # As much in one piece as a name can be long.
+            self._tail[:2] = [self._tail[0] + self._tail[1]]
         start = self._tail[0] if self._tail else b""
         if len(start) > NAME_BYTES_MAX and not self._goes_on(start):
             # No need to wait for the end of a line that may never end.
