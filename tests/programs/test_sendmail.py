@@ -133,7 +133,7 @@ def test_what_it_does_not_do_ends_with_a_code_of_sysexits_and_a_reason(
 
 
 def test_a_header_that_can_not_be_understood_ends_with_65(post: Injection) -> None:
-    for text in (b"To: ann, <b\n", b"From: <\nTo: ann\n"):
+    for text in (b"To: ann, <b\n", b"From: a)(\nTo: ann\n"):
         assert post.run(["sendmail", "-t"], text).code == 65
 
 
