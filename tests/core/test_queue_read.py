@@ -76,7 +76,7 @@ def test_an_entry_or_a_message_that_is_gone_is_no_arrival(queue: DiskQueue, tmp_
     [b"", b"\0", b"u5\0", b"u5\0p7\0", ENTRY[:-1], b"p77\0u5\0Fx\0", ENTRY + b"Xa\0", ENTRY + b"\0",
      b"ux\0p7\0Fa\0", b"u\0p\0Fa\0", b"u1\0p7\0Ta\0"],
 )  # fmt: skip
-def test_oddities_6_a_malformed_entry_is_told_of_once_and_left_alone(
+def test_oddities_6_a_malformed_entry_is_told_of_once_and_to_be_parked(
     queue: DiskQueue, tmp_path: Path, records: bytes
 ) -> None:
     arrive(tmp_path, todo=records)
@@ -84,6 +84,7 @@ def test_oddities_6_a_malformed_entry_is_told_of_once_and_left_alone(
         assert list(queue.arrivals()) == []
     (note,) = queue.notes
     assert note == "warning: unknown record type in todo/7"
+    assert queue.unreadable() == [7]
     assert "todo/7" in files_of(tmp_path)
 
 

@@ -29,7 +29,7 @@ Work = Callable[[SimFs], None]
 
 def new_disk(power: Power | None = None) -> SimFs:
     disk = SimFs(power)
-    for name in ("pid", "intd", "todo", "bounce", "lock", "lost", "repair"):
+    for name in ("pid", "intd", "todo", "bounce", "lock", "lost", "repair", "parked"):
         disk.make_folder(name)
     for name in SPLIT_FOLDERS:
         for index in range(LAYOUT.split):

@@ -219,6 +219,14 @@ def leftover(planted: Planted, message: Message) -> None:
     _lose(planted, message)
 
 
+def parked(planted: Planted, message: Message) -> None:
+    """Park a message whose envelope has been mended by now."""
+    if message.queued:
+        folder = planted.queue / "parked"
+        planted.path("mess", message.number).rename(folder / f"{message.number}.mess")
+        planted.path("todo", message.number).rename(folder / f"{message.number}.todo")
+
+
 def stale_spare(planted: Planted, message: Message) -> None:
     planted.write(planted.queue / f"pid/spare.{message.number}.todo", b"")
 
@@ -260,6 +268,7 @@ SPOILERS: Final[dict[Fault, Spoil]] = {
     Fault.NO_SENDER: no_sender,
     Fault.LEFTOVER: leftover,
     Fault.STALE_SPARE: stale_spare,
+    Fault.PARKED: parked,
 }
 """How to plant each fault. Not here: what is old (the clock decides) and what can't be read."""
 

@@ -104,7 +104,7 @@ class FailingFs(RealFs):
 
 def make_queue(folder: Path) -> FailingFs:
     """Make an empty queue and return its disk."""
-    for name in ("pid", "intd", "todo", "bounce", "lock"):
+    for name in ("pid", "intd", "todo", "bounce", "lock", "parked"):
         (folder / name).mkdir(parents=True)
     for name in SPLIT_FOLDERS:
         for index in range(LAYOUT.split):

@@ -63,6 +63,8 @@ class FakeEngine:
     broken: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
     old: list[int] = field(default_factory=list)
+    senseless: list[int] = field(default_factory=list)
+    parked: set[int] = field(default_factory=set)
     last_run_s: float | None = None
     read: list[int] = field(default_factory=list)
     notes: Notes = field(default_factory=lambda: Notes(MemoryStore()))
@@ -113,6 +115,13 @@ class FakeEngine:
 
     def arrival(self, message: int) -> Arrival | None:
         return self.todo.get(message)
+
+    def unreadable(self) -> list[int]:
+        found, self.senseless = self.senseless, []
+        return found
+
+    def is_parked(self, message: int) -> bool:
+        return message in self.parked
 
     def keep(self, arrival: Arrival, records: Mapping[Channel, bytes]) -> None:
         self._do("keep", arrival.message)

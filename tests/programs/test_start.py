@@ -13,6 +13,8 @@ import pytest
 from tests.fakes.homes import HOST, as_owner, open_folder, others_can_run_the_programs
 from tests.fakes.suite import WAIT_S, Suite
 
+from qmail.utilities.queue_check import repair
+
 RESIDENTS = {"qmail-queue", "qmail-clean", "qmail-send", "qmail-lspawn", "qmail-rspawn",
              "qmail-verify", "qmail-smtpd"}  # fmt: skip
 POSTMASTER = f"postmaster@{HOST}"
@@ -99,6 +101,29 @@ def test_what_was_queued_before_a_stop_is_delivered_after_the_next_start(suite: 
     suite.control("concurrencylocal", "5\n")
     suite.start().wait_for("status: local 0/5")
     suite.wait_for("end msg ")
+    assert len(suite.mailbox) == 1
+
+
+def test_a_message_whose_envelope_makes_no_sense_is_parked_and_comes_back_when_mended(
+    suite: Suite,
+) -> None:
+    queue = suite.home / "queue"
+    suite.control("concurrencylocal", "0\n")
+    suite.start().wait_for("status: local 0/0")
+    suite.send(POSTMASTER)
+    suite.wait_for("info msg ")
+    assert suite.stop() == 0
+    (todo,) = (queue / "todo").iterdir()
+    whole, number = todo.read_bytes(), todo.name
+    todo.write_bytes(b"u0\0p7\0X" + whole)
+    os.utime(todo, (1, 1))
+    suite.control("concurrencylocal", "5\n")
+    suite.start().wait_for(f"warning: unknown record type in todo/{number}")
+    suite.wait_for(f"alert: message {number} has no readable envelope: parked/{number}.mess has it")
+    assert suite.stop() == 0
+    (queue / f"parked/{number}.todo").write_bytes(whole)
+    assert all(finding.done for finding in repair(str(suite.home)).findings)
+    suite.start().wait_for("end msg ")
     assert len(suite.mailbox) == 1
 
 

@@ -106,7 +106,7 @@ class Disks:
         clock = SimClock()
         disks = cls(SimFs(power, clock), SimFs(power, clock))
         split = [f"{folder}/{index}" for folder in SPLIT_FOLDERS for index in range(LAYOUT.split)]
-        for folder in (*split, "pid", "intd", "todo", "bounce"):
+        for folder in (*split, "pid", "intd", "todo", "bounce", "parked"):
             disks.queue.make_folder(folder)
         for folder in ("tmp", "new", "cur"):
             disks.mail.make_folder(folder)

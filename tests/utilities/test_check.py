@@ -106,6 +106,58 @@ def test_a_file_nobody_reads_is_a_warning(check: Check, home: Path) -> None:
     assert "warning: control/rcpthost: no program reads" in output
 
 
+@pytest.mark.parametrize("path", ["queue/bounce", "queue/mess/3", "queue/parked"])
+def test_damage_of_the_queue_points_at_the_repair(check: Check, home: Path, path: str) -> None:
+    repair = f"stop qmail-start and run 'qmail queue check --repair --home {home}'"
+    (home / path).rmdir()
+    code, output = check()
+    assert (code, f"error: {home}/{path}: No such file or directory: {repair}" in output) == (
+        1,
+        True,
+    )
+    (home / path).mkdir(mode=0o777)
+    (home / path).chmod(0o777)
+    assert repair in check()[1]
+    (home / path).rmdir()
+    (home / path).write_text("no folder")
+    assert f"{home}/{path} is not a folder: {repair}" in check()[1]
+
+
+def test_a_file_of_the_queue_that_is_somebody_elses_points_at_the_repair(
+    check: Check, home: Path
+) -> None:
+    if not IS_ROOT:
+        pytest.skip("needs root: gives a file away")
+    for path in ("queue/todo/7", "queue/parked/7.todo"):
+        (home / path).write_bytes(b"")
+        os.chown(home / path, 12345, -1)
+        assert f"{home}/{path} does not belong to" in check()[1]
+        assert f"qmail queue check --repair --home {home}'" in check()[1]
+
+
+def test_a_repair_that_was_cut_off_is_an_error(check: Check, home: Path) -> None:
+    (home / "queue/repair").mkdir()
+    (home / "queue/repair/unfinished").write_text("check --repair\n")
+    code, output = check()
+    assert code == 1
+    assert f"cut off: run 'qmail queue check --repair --home {home}'" in output
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "a message in"), (3, "3 messages in")])
+def test_what_is_parked_is_a_warning(check: Check, home: Path, count: int, said: str) -> None:
+    for number in range(count):
+        (home / f"queue/parked/{number}.mess").write_bytes(b"text")
+        (home / f"queue/parked/{number}.todo").write_bytes(b"?")
+        if IS_ROOT:
+            owner = home.stat()
+            for kind in ("mess", "todo"):
+                os.chown(home / f"queue/parked/{number}.{kind}", owner.st_uid, owner.st_gid)
+    code, output = check()
+    assert code == 1
+    assert f"warning: {said} {home}/queue/parked, because the envelope makes no sense" in output
+    assert output.count("--repair") == 1
+
+
 def test_a_missing_rcpthosts_is_noted_as_closed(check: Check, home: Path) -> None:
     (home / "control/rcpthosts").unlink()
     code, output = check()

@@ -283,6 +283,68 @@ def test_a_folder_that_is_a_link_leads_root_nowhere(home: Path) -> None:
     del planted
 
 
+def test_what_is_parked_is_named_until_somebody_mends_it(home: Path) -> None:
+    planted = plant(home, 4)
+    message = planted.messages[3]
+    SPOILERS[Fault.PARKED](planted, message)
+    todo = home / f"queue/parked/{message.number}.todo"
+    whole = todo.read_bytes()
+    for broken, why in (
+        (whole[:-1], "its last record has no end"),
+        (whole.replace(b"Ts", b"Xs").replace(b"Tu", b"Xu"), "a record that is not T"),
+        (whole.replace(b"Fs", b"Fx"), "size or sum of the message is another"),
+    ):
+        planted.write(todo, broken)
+        for findings in (check(str(home)).findings, repair(str(home)).findings):
+            (finding,) = findings
+            assert (finding.fault, finding.done) == (Fault.PARKED, "")
+            assert finding.path == f"parked/{message.number}.todo"
+            assert why in finding.why
+    todo.unlink()
+    (finding,) = repair(str(home)).findings
+    assert finding.why == f"it has no envelope: make parked/{message.number}.todo"
+    planted.write(todo, b"u0\0p0\0Fs@me.ex\0" + whole[whole.index(b"Tu") :])
+    (finding,) = repair(str(home)).findings
+    assert finding.done == "put back into the queue"
+    assert whole_messages(home / "queue") == wanted_messages(planted)
+
+
+def test_a_parked_message_of_a_copied_queue_is_put_back_under_its_new_number(home: Path) -> None:
+    planted = plant(home, 7)
+    for index in (3, 6):
+        SPOILERS[Fault.PARKED](planted, planted.messages[index])
+    (home / "queue").rename(home / "old")
+    copy_queue(home / "old", home / "queue")
+    repair(str(home))
+    assert check(str(home)).findings == []
+    assert whole_messages(home / "queue") == wanted_messages(planted)
+
+
+def test_a_parked_message_whose_number_is_taken_waits(home: Path) -> None:
+    planted = plant(home, 4)
+    message = planted.messages[3]
+    SPOILERS[Fault.PARKED](planted, message)
+    planted.write(planted.path("mess", message.number), b"another one")
+    findings = repair(str(home)).findings
+    assert "its number is another message's now" in {finding.why for finding in findings}
+    assert (home / f"queue/parked/{message.number}.mess").exists()
+
+
+def test_a_parked_envelope_without_its_message_goes_to_lost(home: Path) -> None:
+    planted = plant(home, 1)
+    planted.write(home / "queue/parked/77.todo", b"u0\0")
+    (finding,) = repair(str(home)).findings
+    assert (finding.fault, finding.why) == (Fault.LEFTOVER, "its message is gone")
+    assert check(str(home)).findings == []
+
+
+def test_other_names_in_parked_are_unknown(home: Path) -> None:
+    planted = plant(home, 1)
+    for name in ("7.todo~", "7", "07.mess", "7.info"):
+        planted.write(home / "queue/parked" / name, b"x")
+    assert [finding.fault for finding in check(str(home)).findings] == [Fault.UNKNOWN_NAME] * 4
+
+
 def test_a_name_as_long_as_can_be_is_moved_too(home: Path) -> None:
     (home / "queue/todo" / ("é" * 127)).write_bytes(b"")
     repair(str(home))

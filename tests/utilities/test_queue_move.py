@@ -212,6 +212,18 @@ def test_any_bytes_are_an_archive_or_refused(data: bytes) -> None:
         list(Reader(io.BytesIO(data)).parcels())
 
 
+def test_parked_messages_are_left_out_aloud(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = new_home(folder, "old")
+    planted = plant(old, 6)
+    SPOILERS[Fault.PARKED](planted, planted.messages[3])
+    assert queue_export.main("export", ["--home", str(old), str(folder / "archive")]) == 1
+    said = capsys.readouterr().err
+    assert f"message {planted.messages[3].number} is left out: it is in queue/parked" in said
+    assert "5 messages exported, 1 left out" in said
+
+
 def test_damaged_messages_are_left_out_aloud(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ One can come both ways, and its number can come back before the news of its end:
 
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from qmail.core.dispatch_values import Message, Stage
@@ -90,6 +91,7 @@ class Arrivals:
                 return
             if not self._run.ending.is_removing(arrival):
                 self._found(arrival)
+        self._park()
 
     def _has_no_room(self) -> bool:
         self._is_crowded = self._is_crowded or len(self._run.messages) >= MESSAGES_MAX
@@ -141,6 +143,23 @@ class Arrivals:
         arrival = self._run.engine.arrival(notice.message)
         if arrival is not None:
             self._arrived(arrival)
+        self._park()
+
+    # --- what makes no sense --------------------------------------------------------------------
+
+    def _park(self) -> None:
+        """Have what makes no sense moved to where the queue does not meet it again."""
+        run = self._run
+        for number in run.engine.unreadable():
+            if number not in run.messages:
+                run.ending.orders.give(b"park/%d" % number, partial(self._parked, number))
+
+    def _parked(self, number: int, is_done: bool) -> None:
+        journal = self._run.journal
+        if not is_done:
+            journal.warn(f"qmail-clean unable to clean up park/{number}")
+        elif self._run.engine.is_parked(number):
+            journal.alert(f"message {number} has no readable envelope: parked/{number}.mess has it")
 
     # --- taken apart ----------------------------------------------------------------------------
 

@@ -23,4 +23,9 @@ class RealClock:
     monotonic = staticmethod(time.monotonic)
 
 
+def booted() -> float:
+    """Return when this machine was started, in seconds since 1970 by the clock as it is now."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 REAL_CLOCK = RealClock()

@@ -76,6 +76,7 @@ QUEUE_PLACES: Final = (
     _folder("queue/intd", "qmailq", 0o700),
     _folder("queue/todo", "qmailq", 0o750),
     _folder("queue/mess", "qmailq", 0o750),
+    _folder("queue/parked", "qmailq", 0o750),
     _folder("queue/info", "qmails", 0o700),
     _folder("queue/local", "qmails", 0o700),
     _folder("queue/remote", "qmails", 0o700),

@@ -17,7 +17,7 @@ from qmail.core.fs import Fs
 from qmail.core.queue_census import Census, names_in, path_in, place, take_census
 from qmail.core.queue_faults import Fault, Finding
 from qmail.core.queue_judge import Judge, Verdict
-from qmail.core.queue_layout import OSSIFIED_S, SPARE, Layout
+from qmail.core.queue_layout import OSSIFIED_S, SPARE, Layout, parked
 from qmail.core.queue_lost import LostFolder
 from qmail.core.queue_moves import (
     MOVE,
@@ -29,6 +29,13 @@ from qmail.core.queue_moves import (
     staged,
 )
 from qmail.core.queue_notes import READY
+from qmail.core.queue_parked import (
+    follow,
+    look_at_parked,
+    parked_numbers,
+    put_back,
+    without_envelope,
+)
 from qmail.core.queue_records import mended_bounce, read_record
 from qmail.core.spares import spare_envelope, spare_numbers
 
@@ -81,6 +88,7 @@ class Checkup:
         yield from self._pid()
         yield from self._duplicates()
         yield from self._wrong_folders()
+        yield from self._parked()
         yield from self._wrong_numbers()
         yield from self._contents()
         if self._scope.mends:
@@ -211,6 +219,36 @@ class Checkup:
         self._fs.rename(path, right)
         self._census.where[kind][number] = right.split("/")[1]
         return f"moved to {right}"
+
+    def _parked(self) -> Iterator[Finding]:
+        for number in without_envelope(self._fs, self._census):
+            path, why = f"todo/{number}", "its message is in parked"
+            yield self._mend(Fault.PARKED, path, why, partial(self._follow, number))
+            # Whatever became of it: its message is not gone.
+            self._census.forget("todo", number)
+        for number in parked_numbers(self._fs):
+            try:
+                found = look_at_parked(self._fs, number, self._census)
+            except OSError as trouble:
+                yield Finding(Fault.UNREADABLE, parked(number, "todo"), str(trouble.strerror))
+                continue
+            if not found.has_message:
+                paths = {"todo": found.path}
+                work = partial(self._lose, Fault.LEFTOVER, number, paths, found.wrong)
+                yield self._mend(Fault.LEFTOVER, found.path, found.wrong, work)
+            elif found.wrong:
+                yield Finding(Fault.PARKED, found.path, found.wrong)
+            else:
+                why = "its envelope was mended"
+                yield self._mend(Fault.PARKED, found.path, why, partial(self._put_back, number))
+
+    def _follow(self, number: int) -> str:
+        follow(self._fs, number, self._census)
+        return f"moved to {parked(number, 'todo')}"
+
+    def _put_back(self, number: int) -> str:
+        put_back(self._fs, self._scope.layout, number, self._census)
+        return "put back into the queue"
 
     def _wrong_numbers(self) -> Iterator[Finding]:
         inodes = self._census.inodes

@@ -1,21 +1,25 @@
-"""qmail-clean's three orders: which queue files go, and in what order (spec/queue.md 10).
+"""qmail-clean's four orders: which queue files go, and in what order (spec/queue.md 10).
 
 | order    | removes                  | when                                                    |
 |----------|--------------------------|---------------------------------------------------------|
 | `todo/N` | intd, then todo          | info, local and remote say all that todo says           |
 | `foop/N` | intd, then mess          | nothing but the message is left                         |
 | `done/N` | todo, then mess          | delivered at the first try: it never had info           |
+| `park/N` | nothing, see below       | the envelope makes no sense                             |
 
-`done` is ours; the other two are the original's. It makes a spare of the two files, see
+`done` and `park` are ours; the other two are the original's. `park` looks for itself, then moves
+mess and todo to parked/ (core/parking.py). `done` makes a spare of the two files, see
 core/spares.py: the envelope is renamed, the message stays where it is for the next one. The
 envelope always goes before the message: what a crash leaves is then a message without envelope,
 which the sweep removes after 36 hours.
 """
 
 import contextlib
+import math
 from typing import Final
 
 from qmail.core.fs import Fs
+from qmail.core.parking import Fate, park
 from qmail.core.queue_layout import OSSIFIED_S, Layout, is_number
 from qmail.core.spares import spare_envelope
 from qmail.mail import SPARE_BYTES_MAX
@@ -27,8 +31,11 @@ TROUBLE: Final = b"!"
 NONSENSE: Final = b"x"
 
 
-def clean(fs: Fs, layout: Layout, order: bytes) -> bytes:
-    """Carry out one order. Returns: DONE, TROUBLE (an unlink failed) or NONSENSE (nothing done)."""
+def clean(fs: Fs, layout: Layout, order: bytes, booted: float = math.inf) -> bytes:
+    """Carry out one order; the machine was started at `booted`, seconds since 1970.
+
+    Returns: DONE, TROUBLE (the disk refused) or NONSENSE (nothing done).
+    """
     kind, digits = order[:5], order[5:]
     if not ORDER_BYTES_MIN <= len(order) + 1 <= ORDER_BYTES_MAX or not is_number(
         digits.decode("ascii", "replace")
@@ -41,7 +48,16 @@ def clean(fs: Fs, layout: Layout, order: bytes) -> bytes:
         return _unlink(fs, layout.intd(number), layout.mess(number))
     if kind == b"todo/":
         return _unlink(fs, layout.intd(number), layout.todo(number))
+    if kind == b"park/":
+        return _park(fs, layout, number, booted)
     return NONSENSE
+
+
+def _park(fs: Fs, layout: Layout, number: int, booted: float) -> bytes:
+    try:
+        return TROUBLE if park(fs, layout, number, booted) is Fate.NO_ROOM else DONE
+    except OSError:
+        return TROUBLE
 
 
 def _spare(fs: Fs, layout: Layout, number: int) -> bytes:

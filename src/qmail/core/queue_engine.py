@@ -93,6 +93,17 @@ class QueueEngine(Protocol):
         """Read one such message; None when it is not there (any more)."""
         ...
 
+    def unreadable(self) -> list[int]:
+        """Return what was found since the last call with an envelope that makes no sense.
+
+        Each is to be parked, where nobody meets it again; until then it is found again.
+        """
+        ...
+
+    def is_parked(self, message: int) -> bool:
+        """Tell whether the message is out of the way, until somebody mends its envelope."""
+        ...
+
     def keep(self, arrival: Arrival, records: Mapping[Channel, bytes]) -> None:
         """Write down who is to get the message, by channel (S4 to S5 but for the envelope).
 

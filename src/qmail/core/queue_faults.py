@@ -111,6 +111,11 @@ class Fault(Enum):
         "removed, with the files of the finished message",
     )
     PID_LEFTOVER = "pid-leftover", "a file in pid, untouched for 36 hours", "removed"
+    PARKED = (
+        "parked",
+        "a message in parked: qmail-clean put it there because its envelope makes no sense",
+        "put back where the envelope was mended, else told, and left",
+    )
     UNREADABLE = (
         "unreadable",
         "a file or folder can't be read: not allowed, or the disk is bad",

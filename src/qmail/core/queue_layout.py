@@ -11,6 +11,8 @@ OSSIFIED_S: Final = 129600
 """Age at which an abandoned file may be removed: 36 hours (spec/queue.md 12)."""
 SPARE: Final = "spare."
 """Names in pid/ that start so are files of finished messages, kept to be written again."""
+PARKED: Final = "parked"
+"""The folder of messages whose envelope makes no sense."""
 ENVELOPE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Longest todo, info, local or remote file that is read."""
 
@@ -51,6 +53,11 @@ class Layout:
     def bounce(number: int) -> str:
         """Return the path of the failure reports."""
         return f"bounce/{number}"
+
+
+def parked(number: int, kind: str) -> str:
+    """Return the path of a file, mess or todo, of a parked message."""
+    return f"{PARKED}/{number}.{kind}"
 
 
 def find_layout(fs: Fs) -> Layout:

@@ -1,9 +1,11 @@
 """The queue on disk as qmail-send sees it: the one writer of info, local, remote and bounce."""
 
 import contextlib
+import math
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
+from qmail.core.bad_entries import BadEntries
 from qmail.core.clock import Clock
 from qmail.core.fs import Fs
 from qmail.core.queue_engine import Act, Arrival, Claim, DamagedError, EngineError, Ticket
@@ -12,6 +14,7 @@ from qmail.core.queue_layout import (
     OSSIFIED_S,
     Layout,
     numbered,
+    parked,
 )
 from qmail.core.queue_scan import files_of, whole_queue
 from qmail.core.queue_sweep import Action, Files, action_for
@@ -34,16 +37,19 @@ Value = TypeVar("Value")
 
 
 class DiskQueue:
-    """The QueueEngine over HOME/queue. `notes` gathers lines for the log."""
+    """The QueueEngine over HOME/queue. `notes` gathers lines for the log.
 
-    def __init__(self, fs: Fs, clock: Clock, layout: Layout) -> None:
+    `booted`: when the machine was started, in seconds since 1970.
+    """
+
+    def __init__(self, fs: Fs, clock: Clock, layout: Layout, *, booted: float = math.inf) -> None:
         self._fs = fs
         self._clock = clock
         self._layout = layout
         self._schedules = {Channel.LOCAL: Schedule(), Channel.REMOTE: Schedule()}
         self.operators = DiskOperators(fs, clock, layout, self._schedules)
         self.notes: list[str] = []
-        self._damaged: set[int] = set()
+        self._bad = BadEntries(fs, clock, layout, booted)
         self._half_kept: set[int] = set()
         self._marked: set[str] = set()
         self._has_more = True
@@ -67,8 +73,11 @@ class DiskQueue:
                     self._remove_leftovers(number, files)
                 elif action is Action.QUARANTINE:
                     self.notes.append(f"alert: message {number} has recipients and no sender: left")
+                elif action is Action.PARK:
+                    self._bad.add(number)
                 elif action is Action.PREPROCESS:
-                    self._remove_leftovers(number, files, said=False)
+                    if not self._bad.is_last_witness(number, files):
+                        self._remove_leftovers(number, files, said=False)
                     waiting.append(number)
         for channel, dues in found.items():
             self._schedules[channel].fill(dues, self._clock.now())
@@ -168,7 +177,9 @@ class DiskQueue:
             records = self._fs.read(path, ENVELOPE_BYTES_MAX)
         except OSError as trouble:
             self.notes += [f"warning: unable to open {path}", f"qmail-send: {path}: {trouble}"]
+            self.notes += self._bad.failed(message, trouble)
             return None
+        self._bad.read(message)
         if records.startswith(SPENT):
             # The envelope of a finished message, whose old name came back with the power.
             return None
@@ -180,11 +191,23 @@ class DiskQueue:
         except ValueError:
             trouble_text = f"warning: unknown record type in {path}"
         except OSError:
-            trouble_text = f"warning: trouble reading {self._layout.mess(message)}"
-        if message not in self._damaged:
-            self._damaged.add(message)
-            self.notes.append(trouble_text)
+            where = self._layout.mess(message)
+            self.notes += self._bad.told_once(message, f"warning: trouble reading {where}")
+            return None
+        self.notes += self._bad.told_once(message, trouble_text)
+        self.notes += self._bad.make_no_sense(message)
         return None
+
+    def unreadable(self) -> list[int]:
+        """Return what was found since the last call with an envelope that makes no sense."""
+        return self._bad.take()
+
+    def is_parked(self, message: int) -> bool:
+        """Tell whether the message is in parked/."""
+        try:
+            return self._fs.info(parked(message, "mess")) is not None
+        except OSError:
+            return False
 
     def keep(self, arrival: Arrival, records: Mapping[Channel, bytes]) -> None:
         """Write info, local and remote for a message that is in todo."""

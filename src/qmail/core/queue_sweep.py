@@ -20,13 +20,18 @@ class Action(Enum):
     """S5: accepted and preprocessed; each channel file says who is left."""
     REMOVE_LEFTOVERS = auto()
     """The message is finished and gone; files of it came back with the power."""
+    PARK = auto()
+    """Its envelope makes no sense and the message is in parked/ already: the envelope follows."""
     QUARANTINE = auto()
     """No state of ours holds a message like this: it is reported and not touched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Which files of one message exist. intd does not matter: todo is what counts."""
+    """Which files of one message exist. intd does not matter: todo is what counts.
+
+    `parked` is the message file in parked/.
+    """
 
     mess: bool = False
     todo: bool = False
@@ -34,6 +39,7 @@ class Files:
     local: bool = False
     remote: bool = False
     bounce: bool = False
+    parked: bool = False
 
 
 def action_for(files: Files) -> Action:
@@ -42,6 +48,8 @@ def action_for(files: Files) -> Action:
     match files.mess, files.todo, files.info:
         case False, False, False:
             return Action.REMOVE_LEFTOVERS if others else Action.NOTHING
+        case False, True, _ if files.parked:
+            return Action.PARK
         case False, _, _:
             return Action.REMOVE_LEFTOVERS
         case True, True, _:

@@ -10,6 +10,7 @@ A new message is written into the files of a finished one where there are any (c
 """
 
 import contextlib
+import math
 import re
 import zlib
 from collections.abc import Callable, Iterable
@@ -20,7 +21,14 @@ from typing import Final
 from qmail.core.clock import Clock
 from qmail.core.dates import mail_date
 from qmail.core.fs import Fs
-from qmail.core.queue_layout import ENVELOPE_BYTES_MAX, Layout, numbered, numbered_split
+from qmail.core.parking import could_be_torn
+from qmail.core.queue_layout import (
+    ENVELOPE_BYTES_MAX,
+    Layout,
+    numbered,
+    numbered_split,
+    parked,
+)
 from qmail.core.seal import Seal, is_whole
 from qmail.core.spares import Spare, Spares, spare_envelope
 from qmail.mail import ADDRESS_BYTES_MAX, BadEnvelopeError, Envelope
@@ -105,36 +113,48 @@ class QueueWriter:
         """True while a message waits for a commit."""
         return bool(self._written)
 
-    def recover(self) -> list[int]:
+    def recover(self, booted: float = math.inf) -> list[int]:
         """Make the folders safe for new numbers; call before the first message.
+
+        `booted`: when the machine was started, in seconds since 1970.
 
         A number comes back as soon as its file is gone, so nothing of an old message may be left
         under a number that can come back. Returns: the numbers of what was removed: envelopes
         without a message, left where the power failed while a finished message was removed.
         """
         mess = self.learn_foreign()
-        self._set_torn_aside()
+        self._set_torn_aside(booted)
         removed = []
         for folder in ("intd", "todo"):
             for number in numbered(self._fs, folder):
                 # Looked at again, because a writer without the service may be at work.
                 if number in mess or self._fs.info(self._layout.mess(number)) is not None:
                     continue
+                if folder == "todo" and self._fs.info(parked(number, "mess")) is not None:
+                    # On its way to its message: qmail-send has qmail-clean finish that.
+                    continue
                 with contextlib.suppress(FileNotFoundError):
                     self._fs.unlink(f"{folder}/{number}")
                     removed.append(number)
         return removed
 
-    def _set_torn_aside(self) -> None:
-        """Make S3 of what has a name in todo and is not whole: it was never accepted.
+    def _set_torn_aside(self, booted: float) -> None:
+        """Make S3 of what a power cut left half in todo: it was never accepted.
 
-        The sweep removes it after 36 hours.
+        The sweep removes it after 36 hours. Other entries that make no sense, or can't be read,
+        are left to qmail-send, which has them parked.
         """
         for number in numbered(self._fs, "todo"):
-            with contextlib.suppress(FileNotFoundError):
-                records = self._fs.read(self._layout.todo(number), ENVELOPE_BYTES_MAX)
-                if not is_whole(self._fs, self._layout.mess(number), records):
-                    self._fs.rename(self._layout.todo(number), self._layout.intd(number))
+            path = self._layout.todo(number)
+            with contextlib.suppress(OSError):
+                found = self._fs.info(path)
+                records = self._fs.read(path, ENVELOPE_BYTES_MAX)
+                if (
+                    not is_whole(self._fs, self._layout.mess(number), records)
+                    and found is not None
+                    and could_be_torn(records, found.mtime, booted)
+                ):
+                    self._fs.rename(path, self._layout.intd(number))
 
     def learn_foreign(self) -> set[int]:
         """Find the messages whose inode is not their number: restored from a backup.

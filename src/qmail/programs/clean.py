@@ -5,6 +5,7 @@ its own or together with others, in order. As a command: orders end in NUL on de
 each on descriptor 1, as in the original.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -12,9 +13,10 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from qmail.core.clock import booted
 from qmail.core.fs import RealFs
 from qmail.core.queue_clean import ORDER_BYTES_MAX, clean, clean_pid
-from qmail.core.queue_layout import find_layout
+from qmail.core.queue_layout import PARKED, find_layout
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.edge.log import complain
 from qmail.edge.station import Door, Listener, Station, inherited_door
@@ -35,7 +37,11 @@ class CleanService:
     def __init__(self, home: str, accounts: Accounts) -> None:
         self._fs = RealFs(f"{home}/queue")
         self._layout = find_layout(self._fs)
+        # A queue of an earlier version lacks it; what else is wrong shows when it is needed.
+        with contextlib.suppress(OSError):
+            os.mkdir(f"{home}/queue/{PARKED}", 0o750)
         self._station = Station()
+        self._booted = booted()
         self._send_uid = accounts["qmails"].uid
         self._send: Door | None = None
         self._sync_at = 0.0
@@ -62,7 +68,7 @@ class CleanService:
         door.flush()
 
     def _on_orders(self, door: Door, orders: list[bytes]) -> None:
-        answers = [clean(self._fs, self._layout, order) for order in orders]
+        answers = [clean(self._fs, self._layout, order, self._booted) for order in orders]
         door.send(pack(b"".join(answers)))
         door.flush()
         if not self._sync_at:
@@ -95,12 +101,12 @@ class CleanService:
 def run_command(home: str) -> int:
     """Take NUL-terminated orders from descriptor 0 until its end."""
     fs = RealFs(f"{home}/queue")
-    layout = find_layout(fs)
+    layout, since = find_layout(fs), booted()
     clean_pid(fs, time.time())
     rest = b""
     while data := os.read(0, 4096):
         *orders, rest = (rest + data).split(b"\0")
-        answers = [clean(fs, layout, order) for order in orders]
+        answers = [clean(fs, layout, order, since) for order in orders]
         # An order without end stays too long to be one, and takes no memory.
         rest = rest[: ORDER_BYTES_MAX + 1]
         try:

@@ -7,7 +7,7 @@ import socket
 import time
 from typing import Final
 
-from qmail.core.clock import REAL_CLOCK
+from qmail.core.clock import REAL_CLOCK, booted
 from qmail.core.fs import RealFs
 from qmail.core.queue_desk import Caller, Desk, Manners
 from qmail.core.queue_layout import find_layout
@@ -50,7 +50,7 @@ class QueueService:
         layout = find_layout(fs)
         self._spares = Spares(fs, REAL_CLOCK, layout)
         writer = QueueWriter(fs, REAL_CLOCK, layout, unique=os.getpid(), spares=self._spares)
-        for number in writer.recover():
+        for number in writer.recover(booted()):
             complain("qmail-queue", f"removed the envelope of message {number}, which is gone")
         self._home = home
         self._station = Station()

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from qmail.core.bounce import bounce_controls
-from qmail.core.clock import REAL_CLOCK
+from qmail.core.clock import REAL_CLOCK, booted
 from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.dispatch import Dispatcher
 from qmail.core.dispatch_values import Policy
@@ -64,7 +64,7 @@ class SendService:
     def __init__(self, home: str, accounts: Accounts, policy: Policy) -> None:
         fs = RealFs(f"{home}/queue")
         self._home = home
-        self._engine = DiskQueue(fs, REAL_CLOCK, find_layout(fs))
+        self._engine = DiskQueue(fs, REAL_CLOCK, find_layout(fs), booted=booted())
         self._dispatcher = Dispatcher(self._engine, REAL_CLOCK, policy)
         self._dispatcher.ending.journal.is_detailed = wants_records()
         self._station = Station()

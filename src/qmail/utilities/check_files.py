@@ -10,7 +10,9 @@ from typing import Final
 import qmail
 from qmail.core.fs import RealFs
 from qmail.core.places import COMMANDS, Kind, Place, places, split_made
-from qmail.core.queue_layout import SPLIT_DEFAULT, is_number
+from qmail.core.queue_layout import PARKED, SPLIT_DEFAULT, is_number
+from qmail.core.queue_moves import UNFINISHED
+from qmail.core.queue_parked import NAME as PARKED_NAME
 from qmail.edge.accounts import Accounts
 from qmail.edge.home_maker import ids_of, shown_owner
 from qmail.edge.mounts import MEMORY_TYPES, NETWORK_TYPES, file_system_type
@@ -31,6 +33,7 @@ QUEUE_FILE_OWNERS: Final = {
     "local": "qmails",
     "remote": "qmails",
     "bounce": "qmails",
+    PARKED: "qmailq",
 }
 
 
@@ -41,6 +44,7 @@ def check_files(report: Report, home: str, accounts: Accounts) -> None:
     for place in wanted:
         _check_place(report, home, accounts, place)
     _check_queue_files(report, home, accounts)
+    _check_repairs(report, home)
     _check_queue_disk(report, home)
     _check_aliases(report, home)
     if len(report.findings) == before:
@@ -63,18 +67,33 @@ def _check_place(report: Report, home: str, accounts: Accounts, place: Place) ->
         report.note(f"{path} is closed to you: run this as root to have it checked")
         return
     except OSError as trouble:
-        report.error(f"{path}: {trouble.strerror}: run 'qmail init --home {home}'")
+        report.error(f"{path}: {trouble.strerror}: {_remedy(home, place.path)}")
         return
     if not KINDS[place.kind](found.st_mode):
-        report.error(f"{path} is not a {place.kind.value}: move it away, run 'qmail init'")
+        if place.path.startswith("queue/"):
+            report.error(f"{path} is not a {place.kind.value}: {_remedy(home, place.path)}")
+        else:
+            report.error(f"{path} is not a {place.kind.value}: move it away, run 'qmail init'")
         return
     wanted = (*ids_of(accounts, place.owner, place.group), place.mode)
     real = (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
     if real != wanted:
         report.error(
             f"{path} is {shown_owner(*real)} and must be {shown_owner(*wanted)}:"
-            f" run 'qmail init --home {home}'"
+            f" {_remedy(home, place.path)}"
         )
+
+
+def _remedy(home: str, path: str) -> str:
+    """Say what mends a place of the home: below the queue there are messages to look after."""
+    if path.startswith("queue/"):
+        return f"stop qmail-start and run '{repair_command(home)}'"
+    return f"run 'qmail init --home {home}'"
+
+
+def repair_command(home: str) -> str:
+    """Return the command that mends a queue."""
+    return f"qmail queue check --repair --home {home}"
 
 
 def _check_queue_files(report: Report, home: str, accounts: Accounts) -> None:
@@ -84,13 +103,36 @@ def _check_queue_files(report: Report, home: str, accounts: Accounts) -> None:
         wrong = [
             path
             for path, found in _files_below(f"{home}/queue/{folder}")
-            if found.st_uid != uid and is_number(os.path.basename(path))
+            if found.st_uid != uid and _is_message_file(os.path.basename(path))
         ]
         for path in wrong[:SHOWN_MAX]:
             name = accounts[owner].name if accounts.separate else str(uid)
-            report.error(f"{path} does not belong to {name}: run 'chown {name} {path}'")
+            report.error(f"{path} does not belong to {name}: {_remedy(home, 'queue/')}")
         if len(wrong) > SHOWN_MAX:
             report.error(f"{len(wrong) - SHOWN_MAX} more such files in {home}/queue/{folder}")
+
+
+def _is_message_file(name: str) -> bool:
+    return is_number(name) or PARKED_NAME.fullmatch(name) is not None
+
+
+def _check_repairs(report: Report, home: str) -> None:
+    """What a repair has to finish, and what waits for somebody to mend it."""
+    queue = f"{home}/queue"
+    if os.path.lexists(f"{queue}/{UNFINISHED}"):
+        report.error(f"a repair of {queue} was cut off: run '{repair_command(home)}'")
+    try:
+        names = os.listdir(f"{queue}/{PARKED}")
+    except OSError:
+        return
+    count = sum(name.endswith(".mess") for name in names)
+    if count:
+        what = "a message" if count == 1 else f"{count} messages"
+        report.warning(
+            f"{what} in {queue}/{PARKED}, because the envelope makes no sense:"
+            f" 'qmail queue check --home {home}' says why; mend it, stop qmail-start and run"
+            f" '{repair_command(home)}'"
+        )
 
 
 def _files_below(folder: str) -> Iterator[tuple[str, os.stat_result]]:

@@ -9,9 +9,10 @@ from typing import BinaryIO, Final
 
 from qmail.core.queue_archive import ArchiveError, Writer, export
 from qmail.core.queue_census import take_census
-from qmail.core.queue_layout import find_layout
+from qmail.core.queue_layout import PARKED, find_layout
 from qmail.core.queue_moves import marked
 from qmail.core.queue_notes import packed, read_notes
+from qmail.core.queue_parked import parked_numbers
 from qmail.edge.accounts import MissingAccountError, home_folder
 from qmail.protocol.exits import Exit
 from qmail.protocol.ustar import TarError
@@ -120,6 +121,7 @@ def _export(home: str, stream: BinaryIO) -> tuple[int, list[tuple[int, str]]]:
             raise QueueStateError("the queue is half repaired: run 'qmail queue check --repair'")
         writer = Writer(fs, stream)
         left_out = list(export(fs, take_census(fs, find_layout(fs)), writer))
+        left_out += [(number, f"it is in queue/{PARKED}") for number in parked_numbers(fs)]
         writer.notes(packed(read_notes(fs)))
         writer.end()
     return writer.count, left_out

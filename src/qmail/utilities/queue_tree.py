@@ -19,9 +19,10 @@ from qmail.core.notes_file import NEW_PATH, PATH
 from qmail.core.places import QUEUE_PLACES, ROOT, Kind, Place, read_split
 from qmail.core.queue_census import KINDS, folders_of, is_queue_number, names_in
 from qmail.core.queue_faults import Fault, Finding
-from qmail.core.queue_layout import SPLIT_DEFAULT, SPLIT_FOLDERS
+from qmail.core.queue_layout import PARKED, SPLIT_DEFAULT, SPLIT_FOLDERS
 from qmail.core.queue_lost import LOST, LostFolder
 from qmail.core.queue_moves import REPAIR, Mark
+from qmail.core.queue_parked import NAME as PARKED_NAME
 from qmail.edge.accounts import Accounts, one_account, separate_accounts
 from qmail.edge.home_maker import HomeError, HomeMaker, ids_of, shown_owner
 
@@ -34,6 +35,7 @@ FILE_PLACES: Final = {
     "local": ("qmails", 0o600),
     "remote": ("qmails", 0o600),
     "bounce": ("qmails", 0o600),
+    PARKED: ("qmailq", 0o644),
 }
 """Owner and mode of the files in each folder (spec/queue.md 1)."""
 OWN: Final = (LOST, REPAIR)
@@ -42,7 +44,11 @@ ELSEWHERE: Final = ("lost+found", "aquota.user", "aquota.group", *OWN)
 """Names beside the queue's that a file system of its own has, and ours."""
 NOTES: Final = (PATH, NEW_PATH)
 """What operators hold or gave up: a file of no message."""
-PID_NAME: Final = re.compile(r"\d+\.\d+\.\d+|spare\.\d+(?:\.todo)?", re.ASCII)
+NAMES: Final = {
+    "pid": re.compile(r"\d+\.\d+\.\d+|spare\.\d+(?:\.todo)?", re.ASCII),
+    PARKED: PARKED_NAME,
+}
+"""The names of files in folders where those are no numbers."""
 KIND_BITS: Final = {
     Kind.FOLDER: stat.S_IFDIR,
     Kind.FILE: stat.S_IFREG,
@@ -119,7 +125,7 @@ class Tree:
                     )
                     yield from self._place(below)
         yield from self._names_of_folders()
-        for folder in ("pid", "intd", *(kind for kind in KINDS if kind != "intd")):
+        for folder in ("pid", "intd", *(kind for kind in KINDS if kind != "intd"), PARKED):
             yield from self._files_of(folder)
 
     def settle(self) -> None:
@@ -242,7 +248,7 @@ class Tree:
 
     def _file(self, kind: str, path: str, found: os.stat_result) -> Iterator[Finding]:
         name = path.rpartition("/")[2]
-        if not (PID_NAME.fullmatch(name) if kind == "pid" else is_queue_number(name)):
+        if not (NAMES[kind].fullmatch(name) if kind in NAMES else is_queue_number(name)):
             yield self._unknown(path)
         elif not stat.S_ISREG(found.st_mode):
             yield self._lost_file(Fault.SPECIAL_FILE, path, "it is no plain file")
