@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 from qmail.core.bounce import TOO_LONG
 from qmail.core.fs import Fs
-from qmail.core.maildir import remove_stale
 from qmail.core.maildir_reading import messages
+from qmail.core.maildir_sweep import remove_stale
 from qmail.protocol.exits import Exit
 from qmail.protocol.serial_reports import Report
 from qmail.protocol.stored_top import TOP_BYTES_MAX, read_recipient
