@@ -1,7 +1,9 @@
 """What operators see of the queue: messages that wait, that run, that are new, that are put by."""
 
+import pytest
 from tests.fakes.send_world import World
 
+from qmail.core import operator_acts
 from qmail.core.operator import Answers
 from qmail.protocol.control_door import Question, RecipientRow, Row
 from qmail.protocol.queue_filter import Filter
@@ -145,3 +147,18 @@ def test_a_message_that_ends_meanwhile_is_passed_over() -> None:
     answers = world.send.operator.answer(Question(tag=1, verb="list"))
     world.engine.kept.clear()
     assert [answer for answer in answers if answer is not None][-1].fields == (b"0", b"0")
+
+
+def test_a_look_at_very_many_says_now_and_then_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(operator_acts, "PROGRESS_EVERY", 2)
+    world = World()
+    for number in range(1, 6):
+        deferred(world, number, b"x@b.ex", b"y@here.ex")
+    world.arrive(9, b"z@c.ex")
+    none = Filter(recipient=b"nobody@*")
+    far = [("progress", b"%d" % place, b"6") for place in (2, 4, 6)]
+    assert ask(world, "list", none) == [*far, ("done", b"0", b"0")]
+    assert ask(world, "count", none, text=b"domain") == [*far, ("done", b"0", b"0")]
+    assert ask(world, "hold", none)[:4] == [*far, ("found", b"0", b"0")]

@@ -20,6 +20,7 @@ from tests.fakes.planted_queue import (
 
 from qmail.core.queue_faults import Fault, Finding
 from qmail.edge.accounts import Accounts, MissingAccountError, separate_accounts
+from qmail.edge.progress import Progress
 from qmail.utilities import init, queue_check
 from qmail.utilities.queue_check import check, repair
 from qmail.utilities.queue_stop import RunningError, stopped
@@ -182,10 +183,10 @@ def test_what_a_running_system_is_doing_is_in_motion(
     moves = iter([(path, home / "info"), (home / "info", path)])
     real = queue_check._look
 
-    def look(home: str, accounts: Accounts) -> queue_check.Outcome:
+    def look(home: str, accounts: Accounts, progress: Progress) -> queue_check.Outcome:
         source, target = next(moves)
         source.rename(target)
-        return real(home, accounts)
+        return real(home, accounts, progress)
 
     monkeypatch.setattr(queue_check, "_look", look)
     with stopped(str(home)):

@@ -1,7 +1,8 @@
 """What an operator asks of qmail-send, answered in slices by generators.
 
-Each of them yields None for every message it has looked at, so that the program can stop there and
-see to deliveries. Nothing is kept of the queue but the numbers of its messages.
+Each of them yields None, or now and then how far it is, for every message it has looked at, so that
+the program can stop there and see to deliveries. Nothing is kept of the queue but the numbers of
+its messages.
 """
 
 from collections import Counter
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from qmail.core.lanes import Lanes
-from qmail.core.operator_acts import Acts
+from qmail.core.operator_acts import Acts, progress
 from qmail.core.operator_engine import Waiting
 from qmail.core.passes import Passes
 from qmail.core.send_run import Run
@@ -44,7 +45,10 @@ class Operator:
         else:
             waiting = self._run.engine.operators.waiting()
             numbers = sorted(self._at_work())
-        yield from self._merged(waiting, numbers, flying)
+        total = len({entry.message for entry in waiting}.union(numbers))
+        for place, sight in enumerate(self._merged(waiting, numbers, flying), 1):
+            sight.place, sight.total = place, total
+            yield sight
 
     def _only(self, numbers: set[int]) -> list[Waiting]:
         waiting = self._run.engine.operators.waiting()
@@ -123,7 +127,7 @@ class Operator:
             meant = sight.meant(question.filter)
             row = row_of(sight, meant) if meant else None
             if row is None:
-                yield None
+                yield progress(tag, sight)
                 continue
             rows += 1
             recipients += len(meant)
@@ -149,7 +153,7 @@ class Operator:
                 recipients[kept] += times
             count += bool(keys)
             total += keys.total()
-            yield None
+            yield progress(tag, sight)
         for place, (key, times) in enumerate(messages.most_common()):
             if question.limit and place >= question.limit:
                 break

@@ -33,6 +33,7 @@ from qmail.protocol.queue_filter import Filter
 
 UNDO_S: Final = 600
 SLICE: Final = 250
+PROGRESS_EVERY: Final = 1000
 BUSY_S: Final = 5
 PAUSE: Final = Answer(0, "pause")
 """Nothing more can be done in this turn."""
@@ -91,7 +92,7 @@ class Acts:
             if count:
                 numbers.append(sight.number)
                 recipients += count
-            yield None
+            yield progress(question.tag, sight)
         tag = question.tag
         yield Answer(tag, "found", (b"%d" % len(numbers), b"%d" % recipients))
         deed = Deed(question, self._operation(question))
@@ -370,6 +371,13 @@ class Acts:
             for offset in note.places[channel]:
                 if offset < len(records) and records[offset] == ord("T"):
                     yield channel, offset, records[offset + 1 : records.index(b"\0", offset)]
+
+
+def progress(tag: int, sight: Sight) -> Answer | None:
+    """Return how far a look at many messages is; None where nobody needs to know."""
+    if sight.place % PROGRESS_EVERY:
+        return None
+    return Answer(tag, "progress", (b"%d" % sight.place, b"%d" % sight.total))
 
 
 def places_of(meant: list[Seen]) -> Places:

@@ -17,7 +17,7 @@ archive.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from qmail.core.fs import Fs
@@ -162,13 +162,21 @@ class Writer:
         return chain
 
 
-def export(fs: Fs, census: Census, writer: Writer) -> Iterator[tuple[int, str]]:
+def export(
+    fs: Fs,
+    census: Census,
+    writer: Writer,
+    tell: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Iterator[tuple[int, str]]:
     """Write every whole message; yield number and reason of each that is left out.
 
+    `tell` is told how many of how many are done.
     Raises: OSError. ArchiveError: somebody is at work on the queue.
     """
     judge = Judge(fs, float("-inf"), frozenset())
-    for number in census.numbers():
+    numbers = census.numbers()
+    for count, number in enumerate(numbers):
+        tell(count, len(numbers))
         files = census.has(number)
         kinds = QUEUED if "todo" in files else PREPROCESSED
         if "mess" not in files or not {"todo", "info"} & files.keys():

@@ -56,6 +56,8 @@ class Scope:
     """Paths that are no files of messages."""
     settle: Callable[[], None] = lambda: None
     """What is to be done before the repair is called finished."""
+    tell: Callable[[int, int], None] = lambda _done, _total: None
+    """Is told how many of how many messages were looked at."""
 
 
 class Checkup:
@@ -282,7 +284,9 @@ class Checkup:
 
     def _contents(self) -> Iterator[Finding]:
         judge = Judge(self._fs, self._clock.now() - OSSIFIED_S, self._spares)
-        for number in self._census.numbers():
+        numbers = self._census.numbers()
+        for count, number in enumerate(numbers):
+            self._scope.tell(count, len(numbers))
             files = self._census.has(number)
             verdict = judge.look(number, files)
             if verdict is not None:

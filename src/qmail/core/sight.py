@@ -34,7 +34,17 @@ class Seen(NamedTuple):
 class Sight:
     """Looks at one message. `dues` says in how many seconds it is due, by channel."""
 
-    __slots__ = ("_about", "_flying", "_kinds", "_message", "_run", "dues", "number")
+    __slots__ = (
+        "_about",
+        "_flying",
+        "_kinds",
+        "_message",
+        "_run",
+        "dues",
+        "number",
+        "place",
+        "total",
+    )
 
     def __init__(self, run: Run, number: int, dues: dict[Channel, float], flying: Flying) -> None:
         self._run = run
@@ -44,6 +54,8 @@ class Sight:
         self._kinds = run.engine.operators.notes.kinds(number)
         self.number = number
         self.dues = dues
+        self.place = self.total = 0
+        """Which of how many messages this is, counted from 1."""
 
     @property
     def is_new(self) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from qmail.edge.doorway import knock
+from qmail.edge.progress import Progress
 from qmail.protocol.control_door import ANSWER_FRAME_MAX, Answer, Question
 from qmail.protocol.netstring import FrameError, FrameReader
 
@@ -21,6 +22,7 @@ class ControlCall:
 
     def __init__(self, home: str) -> None:
         """Call. Raises: CallError: nobody answers there, or not to us."""
+        self._progress = Progress()
         try:
             self._sock = knock(home, "control", WAIT_S_MAX)
         except OSError as trouble:
@@ -36,7 +38,22 @@ class ControlCall:
             raise CallError(f"qmail-send does not listen: {trouble.strerror}") from None
 
     def receive(self) -> Answer:
-        """Return the next answer. Raises: CallError: there is none, or it is an error."""
+        """Return the next answer. Raises: CallError: there is none, or it is an error.
+
+        How far qmail-send is shows on the terminal meanwhile.
+        """
+        try:
+            while (answer := self._next()).kind == "progress":
+                if len(answer.fields) == 2 and all(field.isdigit() for field in answer.fields):
+                    done, total = map(int, answer.fields)
+                    self._progress.show(done, total, "messages")
+        finally:
+            self._progress.clear()
+        if answer.kind == "error":
+            raise CallError((answer.fields or (b"",))[0].decode(errors="replace"))
+        return answer
+
+    def _next(self) -> Answer:
         while not self._answers:
             try:
                 data = self._sock.recv(RECEIVE_BYTES)
@@ -51,10 +68,7 @@ class ControlCall:
                 raise CallError(
                     "qmail-send hung up: it ended, or only root and qmails may ask it; see its log"
                 )
-        answer = self._answers.pop(0)
-        if answer.kind == "error":
-            raise CallError((answer.fields or (b"",))[0].decode(errors="replace"))
-        return answer
+        return self._answers.pop(0)
 
     def ask(self, question: Question) -> Iterator[Answer]:
         """Yield the answers to a question; `done` is the last. Raises: CallError."""

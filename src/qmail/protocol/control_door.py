@@ -14,6 +14,8 @@ bounce          what to say      the same
 undo            an operation, -  the same, without `yes`
 operations      -                `operation` for each that can be undone
 status          -                `status` fields, `slow` and `trouble` rows
+
+A look at very many messages answers `progress`, of two numbers, as well: how many of how many.
 """
 
 from dataclasses import dataclass

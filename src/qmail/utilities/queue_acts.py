@@ -4,8 +4,7 @@ import argparse
 import json
 import os
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from qmail.edge.control_call import CallError, ControlCall
@@ -29,8 +28,6 @@ DONE: Final = {
     "delete": "set aside, to be deleted in ten minutes",
     "bounce": "set aside, to be bounced in ten minutes",
 }
-BAR_WIDTH: Final = 30
-BAR_EVERY_S: Final = 0.1
 
 
 def main(name: str, argv: Sequence[str]) -> int:
@@ -83,7 +80,8 @@ def run(call: ControlCall, question: Question, chosen: argparse.Namespace) -> in
     if not chosen.yes and not is_confirmed(question, messages, recipients):
         print("nothing was done", file=sys.stderr)
         return 1
-    done = counts(finished(call.ask(Question(tag=question.tag, verb="yes"))))
+    (*_, last) = call.ask(Question(tag=question.tag, verb="yes"))
+    done = counts(last)
     operation, messages, recipients, busy = (*done, 0, 0, 0, 0)[:4]
     made = {"messages": messages, "recipients": recipients, "busy": busy}
     words = f"{amount(messages, recipients)}: {DONE[question.verb]}"
@@ -120,25 +118,3 @@ def is_confirmed(question: Question, messages: int, recipients: int) -> bool:
         only = " (these recipients only; others of the messages stay)"
     print(f"{amount(messages, recipients)}{only}: {question.verb}? [y/N] ", end="", flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def finished(answers: Iterator[Answer]) -> Answer:
-    """Return the last answer; until then, show on a terminal how far it is."""
-    shows = sys.stderr.isatty()
-    shown_at = 0.0
-    for answer in answers:
-        if answer.kind != "progress":
-            continue
-        if shows and time.monotonic() - shown_at > BAR_EVERY_S:
-            shown_at = time.monotonic()
-            done, total = counts(answer)[:2]
-            print(f"\r{bar(done, total)}", end="", file=sys.stderr, flush=True)
-    if shown_at:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-    return answer
-
-
-def bar(done: int, total: int) -> str:
-    """Return a progress bar."""
-    full = BAR_WIDTH * done // max(1, total)
-    return f"[{'#' * full}{'.' * (BAR_WIDTH - full)}] {done:,} of {total:,}"

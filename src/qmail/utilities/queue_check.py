@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from qmail.core.clock import REAL_CLOCK
@@ -17,6 +18,7 @@ from qmail.core.queue_layout import Layout
 from qmail.core.queue_moves import Mark
 from qmail.edge.accounts import Accounts, MissingAccountError, home_folder
 from qmail.edge.home_maker import HomeError
+from qmail.edge.progress import Progress
 from qmail.protocol.exits import Exit
 from qmail.utilities.queue_stop import RunningError, is_running, stopped
 from qmail.utilities.queue_tree import Tree, accounts_here, make_own_folders, open_queue
@@ -51,7 +53,8 @@ def main(name: str, argv: Sequence[str]) -> int:
     options = _parse(name, argv)
     home = os.path.abspath(options.home)
     try:
-        outcome = repair(home) if options.repair else check(home)
+        with Progress() as progress:
+            outcome = repair(home, progress) if options.repair else check(home, progress)
     except RunningError as why:
         return _fatal(f"{why}; without --repair this can look at a running system")
     except PermissionError as trouble:
@@ -87,51 +90,64 @@ def _parse(name: str, argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def check(home: str) -> Outcome:
+def check(home: str, progress: Progress | None = None) -> Outcome:
     """Look at a queue, and change nothing. On a running system, faults are what is seen twice.
 
     Raises: OSError, ControlError, MissingAccountError.
     """
     accounts = accounts_here(home)
     running = is_running(home)
-    outcome = _look(home, accounts)
+    outcome = _look(home, accounts, progress or Progress())
     outcome.running = running
     if running and outcome.findings:
         first = {finding.key: finding for finding in outcome.findings}
-        again = _look(home, accounts)
+        again = _look(home, accounts, progress or Progress())
         outcome.findings = [each for each in again.findings if each.key in first]
         stayed = {each.key for each in outcome.findings}
         outcome.moving = [each for key, each in first.items() if key not in stayed]
     return outcome
 
 
-def _look(home: str, accounts: Accounts) -> Outcome:
+def _look(home: str, accounts: Accounts, progress: Progress) -> Outcome:
     outcome = Outcome()
     with open_queue(home, accounts) as fs:
-        tree = Tree(home, accounts, fs, None)
+        tree = Tree(home, accounts, fs, None, tell=partial(progress.show, what="files"))
         outcome.findings += tree.run()
-        scope = Scope(layout=Layout(tree.split), mends=False, mark=Mark(fs), ignored=tree.ignored)
+        scope = Scope(
+            layout=Layout(tree.split),
+            mends=False,
+            mark=Mark(fs),
+            ignored=tree.ignored,
+            tell=partial(progress.show, what="messages"),
+        )
         checkup = Checkup(fs, REAL_CLOCK, scope)
         outcome.findings += checkup.run()
         outcome.messages = checkup.messages
     return outcome
 
 
-def repair(home: str) -> Outcome:
+def repair(home: str, progress: Progress | None = None) -> Outcome:
     """Mend a queue whose system is stopped.
 
     Raises: RunningError, OSError, ControlError, HomeError, MissingAccountError.
     """
     accounts = accounts_here(home)
     outcome = Outcome()
+    shown = progress or Progress()
     with stopped(home):
         make_own_folders(home, accounts)
         with open_queue(home, accounts) as fs:
             mark = Mark(fs)
-            tree = Tree(home, accounts, fs, mark)
+            tree = Tree(home, accounts, fs, mark, tell=partial(shown.show, what="files"))
             outcome.findings += tree.run()
             fs.let_go()
-            scope = Scope(layout=Layout(tree.split), mends=True, mark=mark, settle=tree.settle)
+            scope = Scope(
+                layout=Layout(tree.split),
+                mends=True,
+                mark=mark,
+                settle=tree.settle,
+                tell=partial(shown.show, what="messages"),
+            )
             checkup = Checkup(fs, REAL_CLOCK, scope)
             outcome.findings += checkup.run()
             outcome.messages = checkup.messages

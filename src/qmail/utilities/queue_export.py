@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import BinaryIO, Final
 
 from qmail.core.queue_archive import ArchiveError, Writer, export
@@ -14,6 +15,7 @@ from qmail.core.queue_moves import marked
 from qmail.core.queue_notes import packed, read_notes
 from qmail.core.queue_parked import parked_numbers
 from qmail.edge.accounts import MissingAccountError, home_folder
+from qmail.edge.progress import Progress
 from qmail.protocol.exits import Exit
 from qmail.protocol.ustar import TarError
 from qmail.utilities.queue_stop import RunningError, stopped
@@ -120,7 +122,9 @@ def _export(home: str, stream: BinaryIO) -> tuple[int, list[tuple[int, str]]]:
         if marked(fs) is not None:
             raise QueueStateError("the queue is half repaired: run 'qmail queue check --repair'")
         writer = Writer(fs, stream)
-        left_out = list(export(fs, take_census(fs, find_layout(fs)), writer))
+        with Progress() as progress:
+            tell = partial(progress.show, what="messages")
+            left_out = list(export(fs, take_census(fs, find_layout(fs)), writer, tell))
         left_out += [(number, f"it is in queue/{PARKED}") for number in parked_numbers(fs)]
         writer.notes(packed(read_notes(fs)))
         writer.end()

@@ -3,8 +3,11 @@
 import argparse
 import contextlib
 import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import count
 from typing import BinaryIO, Final
 
 from qmail.core.clock import REAL_CLOCK
@@ -17,6 +20,7 @@ from qmail.core.queue_lost import LostFolder
 from qmail.core.queue_moves import Moves, marked
 from qmail.edge.accounts import MissingAccountError, home_folder
 from qmail.edge.home_maker import HomeError
+from qmail.edge.progress import Progress
 from qmail.protocol.exits import Exit
 from qmail.utilities.queue_stop import RunningError, stopped
 from qmail.utilities.queue_tree import accounts_here, make_own_folders, open_queue
@@ -24,6 +28,7 @@ from qmail.utilities.queue_tree import accounts_here, make_own_folders, open_que
 REFUSED: Final = 1
 """Exit code where the archive is not imported: damaged, or imported already."""
 STANDARD: Final = "-"
+MEGABYTE: Final = 1 << 20
 HELP: Final = """\
 Put all messages of an archive that 'qmail queue export' made into the queue, under new
 numbers; the number of folders may be another. The system must be stopped.
@@ -104,7 +109,23 @@ def import_archive(home: str, stream: BinaryIO) -> int:
             moves = Moves(fs, layout, LostFolder(fs, REAL_CLOCK))
             moves.take_back()
             taken = set(take_census(fs, layout).numbers())
-            return Intake(fs, layout, moves, taken).run(Reader(stream), lambda _parcel: None)
+            with Progress() as progress:
+                tell = partial(_show, progress, stream, count(1))
+                return Intake(fs, layout, moves, taken).run(Reader(stream), tell)
+
+
+def _show(progress: Progress, stream: BinaryIO, counter: Iterator[int], _parcel: Parcel) -> None:
+    """Show how much of an archive was read; how many messages, where nobody knows its size."""
+    done = next(counter)
+    try:
+        found = os.fstat(stream.fileno())
+        if stat.S_ISREG(found.st_mode):
+            progress.show(stream.tell() // MEGABYTE, found.st_size // MEGABYTE, "MB")
+            return
+    except OSError:
+        # No file behind it.
+        pass
+    progress.show(done, what="messages")
 
 
 def _list(stream: BinaryIO) -> int:

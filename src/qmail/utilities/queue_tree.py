@@ -105,6 +105,9 @@ class Tree:
     """Paths that are no files of messages, where this only checks."""
     split: int = SPLIT_DEFAULT
     """How many folders there are, or are to be."""
+    tell: Callable[[int], None] = lambda _count: None
+    """Is told how many files were looked at."""
+    _count: int = 0
 
     def run(self) -> Iterator[Finding]:
         """Yield every fault, after it was mended where this mends.
@@ -243,6 +246,8 @@ class Tree:
             folder = f"{kind}/{below}" if below else kind
             for name, _ in sorted(names_in(self.fs, folder)):
                 found = self.fs.status(f"{folder}/{name}")
+                self._count += 1
+                self.tell(self._count)
                 if found is not None:
                     yield from self._file(kind, f"{folder}/{name}", found)
 
