@@ -31,6 +31,8 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "qmail-inject": "qmail.programs.inject",
     "sendmail": "qmail.programs.sendmail",
     "mailq": "qmail.programs.sendmail",
+    "qmail-popup": "qmail.programs.popup",
+    "qmail-pop3d": "qmail.programs.pop3d",
     "qmail-qread": "qmail.utilities.qread",
     "qmail-qstat": "qmail.utilities.qstat",
     "qmail-tcpto": "qmail.utilities.tcpto",

@@ -15,8 +15,8 @@ are the same nothing was moved in or out, so the paths are the whole list, and n
 from __future__ import annotations
 
 import os
+import struct
 import sys
-from array import array
 from zlib import crc32
 
 from qmail.record import Record
@@ -40,8 +40,8 @@ class Listing(Record):
     """Messages, the oldest first: path below the maildir, mtime in seconds, size on the wire."""
 
     paths: list[str]
-    mtimes: array[float]
-    sizes: array[int]
+    mtimes: list[float]
+    sizes: list[int]
 
 
 class FolderTimes(Record):
@@ -67,7 +67,7 @@ def load(fs: Fs) -> Cache | None:
     try:
         data = fs.read(NAME, BYTES_MAX)
         return _parse(data)
-    except (OSError, ValueError, OverflowError):
+    except (OSError, ValueError, OverflowError, struct.error):
         return None
 
 
@@ -78,10 +78,13 @@ def save(fs: Fs, cache: Cache, temporary: str) -> None:
     """
     listing = cache.listing
     paths = os.fsencode("\0".join(listing.paths))
-    body = b"".join([listing.mtimes.tobytes(), listing.sizes.tobytes(), paths])
+    count = len(listing.paths)
+    body = (
+        struct.pack(f"{count}d", *listing.mtimes) + struct.pack(f"{count}Q", *listing.sizes) + paths
+    )
     if len(body) + _HEAD_BYTES_MAX > BYTES_MAX:
         return
-    rest = b"%d %r %r\n" % (len(listing.paths), cache.times.new, cache.times.cur)
+    rest = b"%d %r %r\n" % (count, cache.times.new, cache.times.cur)
     path = f"tmp/{temporary}"
     try:
         fd = fs.create(path, MODE)
@@ -102,7 +105,7 @@ def save(fs: Fs, cache: Cache, temporary: str) -> None:
 
 
 def _parse(data: bytes) -> Cache | None:
-    """Take the file apart. Raises: ValueError, OverflowError: it is no such file."""
+    """Take the file apart. Raises: ValueError, OverflowError, struct.error: it is none."""
     head, end, _ = data[:_HEAD_BYTES_MAX].partition(b"\n")
     if not end or not head.startswith(_MAGIC):
         return None
@@ -113,7 +116,9 @@ def _parse(data: bytes) -> Cache | None:
     start = len(head) + 1
     middle = start + count * _ITEM
     after = middle + count * _ITEM
-    mtimes, sizes = array("d", data[start:middle]), array("Q", data[middle:after])
+    view = memoryview(data)
+    mtimes = list(struct.unpack(f"{count}d", view[start:middle]))
+    sizes = list(struct.unpack(f"{count}Q", view[middle:after]))
     paths = os.fsdecode(data[after:]).split("\0") if count else []
     if not len(paths) == len(mtimes) == len(sizes) == count:
         return None

@@ -5,8 +5,6 @@ Source: spec/smtp.md E.3; spec/oddities.md 9.
 
 from __future__ import annotations
 
-from array import array
-
 from qmail.core import maildrop_cache
 from qmail.core.maildrop_cache import NO_TIMES, Cache, FolderTimes, Listing
 from qmail.core.maildrop_sizes import size_in_name, wire_size
@@ -115,8 +113,8 @@ def _read_folders(fs: Fs, cache: Cache | None, now: float) -> tuple[Listing, _Wo
         else:
             rows.append((mtime, base, path, size))
     rows.sort()
-    sizes = array("Q", [row[3] for row in rows])
-    return Listing([row[2] for row in rows], array("d", [row[0] for row in rows]), sizes), work
+    listing = Listing([row[2] for row in rows], [row[0] for row in rows], [row[3] for row in rows])
+    return listing, work
 
 
 def _look(fs: Fs, base: str, path: str, work: _Work) -> tuple[float, int] | None:

@@ -10,7 +10,7 @@ Source: spec/smtp.md E.3; spec/oddities.md 9.
 
 from __future__ import annotations
 
-from qmail.edge.log import complain
+from qmail.edge.standard import say
 from qmail.edge.wire import GoneError, Wire
 from qmail.protocol import pop3_replies as replies
 from qmail.protocol.pop3_mailbox import MailboxSession, Quit, Retrieve
@@ -69,18 +69,18 @@ def serve(
             return
         except Exception as trouble:
             # Nothing is deleted but by QUIT, so there is nothing to be taken back.
-            complain(NAME, f"session: {trouble!r}")
+            say(f"{NAME}: session: {trouble!r}")
 
 
 def _serve(wire: Wire, open_maildrop: Callable[[], Maildrop]) -> None:
     try:
         maildrop = open_maildrop()
     except (FileNotFoundError, NotADirectoryError) as missing:
-        complain(NAME, f"{missing.filename}: {missing.strerror}")
+        say(f"{NAME}: {missing.filename}: {missing.strerror}")
         wire.write(replies.NO_MAILDIR.wire)
         return
     except OSError as trouble:
-        complain(NAME, f"{trouble.filename}: {trouble.strerror}")
+        say(f"{NAME}: {trouble.filename}: {trouble.strerror}")
         wire.write(replies.MAILDIR_TROUBLE.wire)
         return
     _Conversation(wire, maildrop).run()
@@ -94,19 +94,27 @@ class _Conversation:
 
     def run(self) -> None:
         session, wire = self._session, self._wire
+        wire.hasten()
         wire.begin_wait()
+        was_sent_away = False
         while True:
             while (event := session.next_event()) is not None:
                 if isinstance(event, Retrieve):
                     self._retrieve(event)
                 elif isinstance(event, Quit):
                     session.answer(self._quit(event))
+                else:
+                    was_sent_away = session.is_closed
             is_full = session.is_full
             out = session.bytes_to_send()
             if out:
                 wire.write(out)
                 wire.begin_wait()
             if session.is_closed:
+                if was_sent_away:
+                    wire.linger()
+                else:
+                    wire.finish()
                 return
             if not is_full:
                 self._read()
@@ -127,7 +135,7 @@ class _Conversation:
             session.answer(replies.GONE)
             return
         except OSError as trouble:
-            complain(NAME, f"{trouble.filename}: {trouble.strerror}")
+            say(f"{NAME}: {trouble.filename}: {trouble.strerror}")
             session.answer(replies.UNREADABLE)
             return
         session.begin_message()
