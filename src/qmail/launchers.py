@@ -25,6 +25,8 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "qmail-local": "qmail.programs.local",
     "qmail-verify": "qmail.programs.verify",
     "qmail-rspawn": "qmail.programs.rspawn",
+    "qmail-pspawn": "qmail.programs.pspawn",
+    "qmail-checkpassword": "qmail.programs.checkpassword",
     "qmail-remote": "qmail.programs.remote",
     "qmail-log": "qmail.programs.log",
     "qmail-getpw": "qmail.programs.getpw",

@@ -33,7 +33,8 @@ QUEUE_SOURCES: Final = (
 )
 """Where the exit codes of qmail-queue come from."""
 PAGES: Final = sorted(path.name for path in MAN.iterdir())
-FORMATS: Final = ("aliases.5", "dot-qmail.5", "maildir.5", "qmail-control.5", "qmail-users.5")
+FORMATS: Final = ("aliases.5", "dot-qmail.5", "maildir.5", "qmail-control.5", "qmail-passwd.5",
+           "qmail-users.5")  # fmt: skip
 FIELDS: Final = {
     setting.name: setting for owner in PROGRAM_CONTROLS.values() for setting in settings(owner)
 }

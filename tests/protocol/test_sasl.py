@@ -45,7 +45,7 @@ RFC_KEYS = make_keys(b"pencil", base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 40
     ],
 )
 def test_rfc4616_messages(message: bytes, name: bytes, password: bytes) -> None:
-    assert read_plain(message) == Credentials(name, password)
+    assert read_plain(message) == Credentials(name, password, message.split(b"\0")[1])
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from qmail.core.controls import (
 from qmail.core.host_limits import HostLimit, parse_host_limits
 from qmail.core.local_controls import LocalControls
 from qmail.core.log_settings import LogSettings, parse_log
+from qmail.core.login_controls import LoginControls
 from qmail.mail import ADDRESS_BYTES_MAX
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -385,6 +386,7 @@ PROGRAM_CONTROLS: Final[dict[str, type]] = {
     "qmail-newmrh": NewmrhControls,
     "qmail-send": SendControls,
     "qmail-lspawn": LocalControls,
+    "qmail-pspawn": LoginControls,
     "qmail-rspawn": RemoteControls,
     "qmail-inject": InjectControls,
     "qmail-log": LogControls,

@@ -60,6 +60,13 @@ class Accounts:
             return None
         return self["alias"].uid, self["alias"].gid
 
+    @property
+    def without_mailbox(self) -> frozenset[int]:
+        """Users who have no mailbox, whatever anybody says: the suite's own, but for alias."""
+        if not self.separate:
+            return frozenset()
+        return frozenset(self[name].uid for name in ACCOUNT_GROUPS if name != "alias")
+
     def __getitem__(self, name: str) -> Account:
         """Return the account called `name`, one of ACCOUNT_GROUPS."""
         return self.by_name[name]
@@ -106,10 +113,10 @@ def one_account(uid: int, gid: int) -> Accounts:
 
 
 def become(uid: int, gid: int) -> None:
-    """Give up root for good: group list, group, user, in this order.
+    """Give up root for good: group list, group, user, in this order; then see that it is so.
 
     Does nothing when this process is that user already and not root.
-    Raises: OSError: not allowed. PermissionError: asked to become root.
+    Raises: OSError: not allowed. PermissionError: asked to become root, or still somebody else.
     """
     if uid == 0:
         raise PermissionError(1, "refusing to run as root")
@@ -118,3 +125,6 @@ def become(uid: int, gid: int) -> None:
     os.setgroups([gid])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
+    is_so = os.getresuid() == (uid,) * 3 and os.getresgid() == (gid,) * 3
+    if not is_so or os.getgroups() not in ([gid], []):
+        raise PermissionError(1, "the change of account did not take place")

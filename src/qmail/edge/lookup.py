@@ -4,20 +4,18 @@ qmail-lspawn and qmail-verify have one each. Several threads of it answer, in an
 that takes long, as with a directory service, does not hold the others up.
 """
 
-import contextlib
 import os
 import signal
 import socket
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from qmail.edge.answer_threads import serve_answers
 from qmail.edge.offspring import Who, fork_child
 from qmail.edge.station import Door, Station
 from qmail.protocol.local_door import LOCAL_FRAME_MAX, Answer
-from qmail.protocol.netstring import FrameError, FrameReader, pack
+from qmail.protocol.netstring import FrameError, pack
 
 ANSWER_S_MAX: Final = 60.0
 """A helper that is silent for so long while asked is killed; the mail is put off."""
@@ -28,58 +26,12 @@ THREADS: Final = 8
 Find = Callable[[bytes], Answer]
 
 
-class _Helper:
-    """The helper's side. Its threads take turns at reading; each looks up what it took alone."""
-
-    def __init__(self, sock: socket.socket, find: Find) -> None:
-        self._sock = sock
-        self._find = find
-        self._reader = FrameReader(LOCAL_FRAME_MAX)
-        self._names: deque[bytes] = deque()
-        self._reading = threading.Lock()
-        self._writing = threading.Lock()
-
-    def serve(self) -> None:
-        """Answer until the parent hangs up."""
-        while (local := self._next()) is not None:
-            answer = self._find(local).pack()
-            with self._writing, contextlib.suppress(OSError):
-                self._sock.sendall(answer)
-
-    def _next(self) -> bytes | None:
-        with self._reading:
-            while not self._names:
-                # No limit on this wait: the parent's end closes with the parent.
-                try:
-                    data = self._sock.recv(65536)
-                except OSError:
-                    data = b""
-                if not data:
-                    return None
-                self._names.extend(self._reader.feed(data))
-            return self._names.popleft()
-
-
 def serve_lookups(sock: socket.socket, find: Find) -> int:
     """Answer until the parent hangs up: the whole life of the helper.
 
     `find` is called by several threads; whoever of them fails ends the process.
     """
-    helper = _Helper(sock, find)
-    # With fewer where the system allows no more.
-    with contextlib.suppress(RuntimeError):
-        for _ in range(THREADS - 1):
-            threading.Thread(target=_serve_or_end, args=(helper,), daemon=True).start()
-    helper.serve()
-    return 0
-
-
-def _serve_or_end(helper: _Helper) -> None:
-    # The parent learns of a crash by the end of the process, not of a thread.
-    try:
-        helper.serve()
-    except BaseException:
-        os._exit(111)
+    return serve_answers(sock, LOCAL_FRAME_MAX, lambda name: find(name).pack(), threads=THREADS)
 
 
 class Lookup:

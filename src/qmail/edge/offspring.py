@@ -1,10 +1,11 @@
-"""Forks a child of qmail-lspawn that gives up root and keeps nothing but one socket.
+"""Forks a child that gives up root, mostly, and keeps nothing but one socket.
 
 The child is not started anew: its program is in memory already, so it works at once. The kernel
 lets nobody of the new account look into it, because its user has changed and it was not exec'ed.
 """
 
 import contextlib
+import ctypes
 import gc
 import os
 import signal
@@ -15,6 +16,7 @@ from typing import Final, NoReturn
 from qmail.edge.accounts import become
 
 CHANNEL_FD: Final = 3
+PR_SET_NAME: Final = 15
 _FD_END: Final = 1 << 20
 _IGNORED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
 
@@ -23,10 +25,10 @@ Who = tuple[int, int]
 """User and group of a child."""
 
 
-def fork_child(name: str, account: Who, main: ChildMain) -> tuple[int, socket.socket]:
+def fork_child(name: str, account: Who | None, main: ChildMain) -> tuple[int, socket.socket]:
     """Fork a child that becomes `account` and runs `main` with its end of a socket pair.
 
-    `name`: what ps shows.
+    `name`: what ps shows. Without an account the child stays who we are.
 
     Returns: its process id, and our end.
     Raises: OSError: no process or no descriptors left.
@@ -44,15 +46,16 @@ def fork_child(name: str, account: Who, main: ChildMain) -> tuple[int, socket.so
     return pid, ours
 
 
-def _be_child(name: str, account: Who, main: ChildMain, channel: socket.socket) -> NoReturn:
+def _be_child(name: str, account: Who | None, main: ChildMain, channel: socket.socket) -> NoReturn:
     # Whatever goes wrong here: who waits for a report gets a temporary failure.
     code = 111
     try:
         keep_inherited_objects()
         sock = _keep_only(channel)
-        _show_as(name)
+        show_as(name)
         os.setsid()
-        become(*account)
+        if account is not None:
+            become(*account)
         os.umask(0o077)
         os.chdir("/")
         code = main(sock)
@@ -60,24 +63,27 @@ def _be_child(name: str, account: Who, main: ChildMain, channel: socket.socket) 
         os._exit(code)
 
 
-def _show_as(name: str) -> None:
-    # Without /proc the name stays that of the parent.
-    with contextlib.suppress(OSError):
-        fd = os.open("/proc/self/comm", os.O_WRONLY)
-        os.write(fd, name.encode())
-        os.close(fd)
+def show_as(name: str) -> None:
+    """Have ps show another name for this process, of 15 bytes at most."""
+    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
-def ended_children() -> Iterator[tuple[int, str]]:
-    """Yield the process id of every child that has ended, and how if that was no good end."""
+def ended_statuses() -> Iterator[tuple[int, int]]:
+    """Yield process id and wait status of every child that has ended."""
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            code = os.waitstatus_to_exitcode(status)
-            how = f"exit code {code}" if code > 0 else f"signal {-code}"
-            yield pid, how if code else ""
+            yield pid, status
+
+
+def ended_children() -> Iterator[tuple[int, str]]:
+    """Yield the process id of every child that has ended, and how if that was no good end."""
+    for pid, status in ended_statuses():
+        code = os.waitstatus_to_exitcode(status)
+        how = f"exit code {code}" if code > 0 else f"signal {-code}"
+        yield pid, how if code else ""
 
 
 def keep_inherited_objects() -> None:

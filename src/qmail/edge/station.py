@@ -161,7 +161,7 @@ class Door:
 
     def _readable(self) -> None:
         try:
-            data = self._sock.recv(RECEIVE_BYTES)
+            data = self.receive()
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -176,6 +176,10 @@ class Door:
         except FrameError:
             # A peer that breaks the framing is not believed any more.
             self.close()
+
+    def receive(self) -> bytes:
+        """Return what has come, b"" at the end. Raises: OSError: as recv."""
+        return self._sock.recv(RECEIVE_BYTES)
 
     def close(self) -> None:
         """Close the connection and tell the owner, once."""

@@ -91,7 +91,8 @@ def _check(value: bytes, bytes_max: int) -> None:
         raise FrameError(f"a field of more than {bytes_max} bytes")
 
 
-def _tag(digits: bytes) -> int:
+def tag_of(digits: bytes) -> int:
+    """Parse a tag. Raises: FrameError: it is none."""
     return number(digits, digits_max=TAG_DIGITS_MAX)
 
 
@@ -138,7 +139,7 @@ class Begin:
         """Parse what follows the letter. Raises: FrameError: anything else."""
         tag, service, word, login, secret, challenge, client = unpack_fields(fields, 7)
         return cls(
-            tag=_tag(tag),
+            tag=tag_of(tag),
             service=service,
             mechanism=_one_of(Mechanism, word),
             login=login,
@@ -167,7 +168,7 @@ class Response:
     def unpack(cls, fields: bytes) -> "Response":
         """Parse what follows the letter. Raises: FrameError: anything else."""
         tag, data = unpack_fields(fields, 2)
-        return cls(_tag(tag), data)
+        return cls(tag_of(tag), data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ class GiveUp:
     def unpack(cls, fields: bytes) -> "GiveUp":
         """Parse what follows the letter. Raises: FrameError: anything else."""
         (tag,) = unpack_fields(fields, 1)
-        return cls(_tag(tag))
+        return cls(tag_of(tag))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,7 @@ class Start:
     def unpack(cls, fields: bytes) -> "Start":
         """Parse what follows the letter. Raises: FrameError: anything else."""
         (tag,) = unpack_fields(fields, 1)
-        return cls(_tag(tag))
+        return cls(tag_of(tag))
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,7 @@ class Challenge:
     def unpack(cls, fields: bytes) -> "Challenge":
         """Parse what follows the letter. Raises: FrameError: anything else."""
         tag, data = unpack_fields(fields, 2)
-        return cls(_tag(tag), data)
+        return cls(tag_of(tag), data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +267,7 @@ class Accepted:
     def unpack(cls, fields: bytes) -> "Accepted":
         """Parse what follows the letter. Raises: FrameError: anything else."""
         tag, login, word = unpack_fields(fields, 3)
-        return cls(_tag(tag), login, _one_of(Proof, word))
+        return cls(tag_of(tag), login, _one_of(Proof, word))
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +285,7 @@ class Refused:
     def unpack(cls, fields: bytes) -> "Refused":
         """Parse what follows the letter. Raises: FrameError: anything else."""
         tag, word = unpack_fields(fields, 2)
-        return cls(_tag(tag), _one_of(Refusal, word))
+        return cls(tag_of(tag), _one_of(Refusal, word))
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +302,7 @@ class Begun:
     def unpack(cls, fields: bytes) -> "Begun":
         """Parse what follows the letter. Raises: FrameError: anything else."""
         (tag,) = unpack_fields(fields, 1)
-        return cls(_tag(tag))
+        return cls(tag_of(tag))
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +320,7 @@ class Ended:
     def unpack(cls, fields: bytes) -> "Ended":
         """Parse what follows the letter. Raises: FrameError: anything else."""
         tag, code = unpack_fields(fields, 2)
-        return cls(_tag(tag), number(code, digits_max=3))
+        return cls(tag_of(tag), number(code, digits_max=3))
 
 
 def _one_of(kind: type[_Word], word: bytes) -> _Word:

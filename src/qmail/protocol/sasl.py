@@ -19,10 +19,14 @@ class SaslError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A name, prepared, and the password that came with it, as it came."""
+    """A name and the password that came with it."""
 
     name: bytes
+    """Prepared, as names are kept."""
     password: bytes = field(repr=False)
+    """As it came."""
+    typed: bytes
+    """The name as it came, for programs with rules of their own."""
 
 
 def prepared_name(raw: bytes) -> bytes:
@@ -50,7 +54,7 @@ def read_credentials(name: bytes, password: bytes) -> Credentials:
     """
     if not password or b"\0" in password or len(password) > NAME_BYTES_MAX:
         raise SaslError("the password is not what a password can be")
-    return Credentials(prepared_name(name), password)
+    return Credentials(prepared_name(name), password, name)
 
 
 def read_plain(message: bytes) -> Credentials:

@@ -14,6 +14,7 @@ from qmail.utilities.check_aliases import check_aliases
 from qmail.utilities.check_controls import check_controls
 from qmail.utilities.check_domains import check_domains
 from qmail.utilities.check_files import check_files, check_programs
+from qmail.utilities.check_passwd import check_passwd
 from qmail.utilities.check_report import Report
 from qmail.utilities.check_running import check_accounts, check_running
 from qmail.utilities.check_users import check_users
@@ -67,6 +68,7 @@ def check_home(report: Report, home: str) -> None:
     check_accounts(report, accounts)
     check_controls(report, home, accounts)
     check_users(report, home, accounts)
+    check_passwd(report, home, accounts)
     check_aliases(report, home, accounts)
     check_domains(report, home, accounts)
     check_files(report, home, accounts)

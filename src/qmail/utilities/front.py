@@ -24,6 +24,7 @@ SUB_COMMANDS: Final = {
     "queue": "look at the queue and steer it while it works; check, repair and move it",
     "top": "watch deliveries, rates and the queue",
     "trace": "show all that happened to a message",
+    "passwd": "manage the passwords of mailboxes",
     "explain": "say where mail for an address would go, step by step; deliver nothing",
 }
 """Name and purpose of each sub-command; `qmail.utilities.NAME` has its `main(argv) -> int`."""
