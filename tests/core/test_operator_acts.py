@@ -333,3 +333,155 @@ def test_a_message_that_is_gone_by_the_time_it_is_due_is_not_asked_for_again() -
     world.engine.broken.add("claim")
     world.turn()
     assert world.engine.schedule == []
+
+
+# --- retry of some recipients ---------------------------------------------------------------------
+
+B = Filter(recipient=b"*@b.ex")
+
+
+def tried(world: World) -> list[bytes]:
+    return sorted(who for _, who in world.running)
+
+
+def report_all(world: World, text: bytes = LATER) -> None:
+    for delivery, _ in world.running:
+        world.report(delivery, text)
+    world.clean()
+    world.turn()
+
+
+def test_retry_tries_exactly_those_who_are_meant_and_the_others_when_they_were_due() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex", b"y@c.ex", b"z@b.ex")
+    world.pass_time(100)
+    assert act(world, "retry", B)[1:] == (1, 2, 0)
+    world.turn()
+    assert tried(world) == [b"x@b.ex", b"z@b.ex"]
+    report_all(world)
+    assert tried(world) == []
+    world.pass_time(299)
+    assert tried(world) == []
+    world.pass_time(2)
+    assert tried(world) == [b"x@b.ex", b"y@c.ex", b"z@b.ex"]
+
+
+def test_those_who_are_served_by_a_retry_are_done_and_the_others_wait_on() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex", b"y@c.ex")
+    act(world, "retry", B)
+    world.turn()
+    report_all(world, b"K")
+    assert world.engine.kept
+    world.pass_time(399)
+    assert tried(world) == []
+    world.pass_time(2)
+    assert tried(world) == [b"y@c.ex"]
+    world.report(world.running[0][0], b"K")
+    assert world.orders == [b"foop/5"]
+
+
+def test_a_recipient_who_fails_in_a_retry_is_bounced_with_the_others() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex", b"y@c.ex")
+    act(world, "retry", B)
+    world.turn()
+    report_all(world, b"Dno")
+    assert not world.bounces
+    world.pass_time(401)
+    report_all(world, b"K")
+    (bounce,) = world.bounces
+    assert b"<x@b.ex>:\nno" in world.text_of(bounce)
+
+
+def test_retries_of_some_and_then_of_others_are_one_pass() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex", b"y@c.ex", b"z@d.ex")
+    act(world, "retry", B)
+    act(world, "retry", Filter(recipient=b"*@d.ex"))
+    world.turn()
+    assert tried(world) == [b"x@b.ex", b"z@d.ex"]
+    report_all(world)
+    world.pass_time(399)
+    assert tried(world) == []
+    world.pass_time(2)
+    assert len(tried(world)) == 3
+
+
+def test_a_retry_of_all_takes_in_a_retry_of_some_in_either_order() -> None:
+    for first, second in ((B, ALL), (ALL, B), (B, Filter(numbers=(5,)))):
+        world = World()
+        deferred(world, 5, b"x@b.ex", b"y@c.ex")
+        act(world, "retry", first)
+        act(world, "retry", second)
+        world.turn()
+        assert len(tried(world)) == 2
+
+
+def test_alrm_takes_in_a_retry_of_some() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex", b"y@c.ex")
+    act(world, "retry", B)
+    world.send.retry_all()
+    world.turn()
+    assert len(tried(world)) == 2
+
+
+def test_what_is_being_tried_is_followed_by_those_who_are_meant() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex", b"y@c.ex", b"z@b.ex")
+    world.pass_time(401)
+    by_address = {who: delivery for delivery, who in world.running}
+    world.report(by_address[b"z@b.ex"], LATER)
+    # x is being tried, so z alone is meant.
+    assert act(world, "retry", B)[1:] == (1, 1, 0)
+    world.report(by_address[b"x@b.ex"], LATER)
+    assert tried(world) == [b"y@c.ex"]
+    world.report(by_address[b"y@c.ex"], LATER)
+    world.turn()
+    assert tried(world) == [b"z@b.ex"]
+    report_all(world)
+    world.pass_time(1190)
+    assert tried(world) == []
+    world.pass_time(20)
+    assert len(tried(world)) == 3
+
+
+def test_a_retry_of_one_channel_leaves_the_other() -> None:
+    world = World()
+    deferred(world, 5, b"me@here.ex", b"y@c.ex")
+    act(world, "retry", Filter(recipient=b"me@*"))
+    world.turn()
+    assert tried(world) == [b"me@here.ex"]
+
+
+def test_who_is_held_before_the_retry_begins_is_not_tried() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex", b"y@c.ex")
+    act(world, "retry", B)
+    act(world, "hold", B)
+    world.turn()
+    assert tried(world) == []
+    world.pass_time(401)
+    assert tried(world) == [b"y@c.ex"]
+
+
+def test_a_pass_that_cannot_begin_is_still_for_those_who_are_meant() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex", b"y@c.ex")
+    act(world, "retry", B)
+    world.engine.broken.add("claim")
+    world.turn()
+    world.engine.broken.clear()
+    world.pass_time(124)
+    assert tried(world) == [b"x@b.ex"]
+
+
+def test_a_release_tries_everybody_who_is_left() -> None:
+    world = World()
+    deferred(world, 5, b"x@b.ex", b"y@c.ex", b"z@d.ex")
+    act(world, "hold", Filter(recipient=b"z@*"))
+    act(world, "retry", B)
+    act(world, "release", Filter(recipient=b"z@*"))
+    report_all(world)
+    assert len(tried(world)) == 3

@@ -34,7 +34,7 @@ from qmail.core.lanes import Lanes
 from qmail.core.operator import Operator
 from qmail.core.outcomes import Outcomes
 from qmail.core.passes import Passes
-from qmail.core.queue_engine import QueueEngine
+from qmail.core.queue_engine import Act, QueueEngine
 from qmail.core.send_run import Run
 from qmail.mail import Channel
 from qmail.protocol import doors
@@ -107,6 +107,11 @@ class Dispatcher:
         self._run.routes = policy.routes
         self.ending.reread(policy.bounces)
         self._lanes.reread()
+
+    def retry_all(self) -> None:
+        """ALRM: everything that waits is due now."""
+        self._run.selected.clear()
+        self._run.engine.act(Act.RETRY_NOW)
 
     def _dropped(self) -> None:
         self._arrivals.rescan_soon()

@@ -71,6 +71,8 @@ class Job:
     left: int = 0
     turned_away: int = 0
     """How many of `left` were not even tried, because too many wait already."""
+    due_at: float | None = None
+    """Some recipients only: when, by the monotonic clock, the next pass for everybody is due."""
     is_pass: bool = False
     """Opened from the engine's schedule, and not a new message."""
     is_put_by: bool = False

@@ -12,8 +12,9 @@ says the same twice.
 """
 
 from array import array
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from qmail.core.bounce import paragraph
@@ -47,6 +48,7 @@ MEANT: Final = {
     "bounce": (WAITING, TRYING, NEW, HELD),
 }
 """The states in which a recipient is taken, by verb."""
+NOBODY: Final[Mapping[Ticket, set[int]]] = MappingProxyType({})
 Answers = Iterator[Answer | None]
 Slice = Generator[Answer | None, None, bytes]
 Sights = Callable[[Filter], Iterator[Sight]]
@@ -64,6 +66,8 @@ class Deed:
     undone: list[tuple[int, Note]] = field(default_factory=list)
     """What has to be put back if this slice is not on disk: the note that was there before."""
     tickets: set[Ticket] = field(default_factory=set)
+    selected: dict[Ticket, set[int]] = field(default_factory=dict)
+    """Retry of recipients who are named: where their records are."""
 
 
 class Acts:
@@ -183,6 +187,9 @@ class Acts:
             self._release(deed, number, meant)
         if verb in ("release", "retry"):
             deed.tickets.update(Ticket(number, seen.channel) for seen in meant)
+        if verb == "retry" and deed.question.filter.names_recipients:
+            for seen in meant:
+                deed.selected.setdefault(Ticket(number, seen.channel), set()).add(seen.offset)
         deed.messages += 1
         deed.recipients += len(meant)
 
@@ -220,21 +227,37 @@ class Acts:
     # --- afterwards -----------------------------------------------------------------------------
 
     def _end(self, deed: Deed) -> None:
-        self._due_now(deed.tickets)
+        self._due_now(deed.tickets, deed.selected)
         self._finish_later(deed.operation)
 
-    def _due_now(self, tickets: set[Ticket]) -> None:
-        """Have messages tried at once: those that are being tried, as soon as that has ended."""
+    def _due_now(self, tickets: set[Ticket], selected: Mapping[Ticket, set[int]] = NOBODY) -> None:
+        """Have messages tried at once: those that are being tried, as soon as that has ended.
+
+        Of a ticket that is `selected` only those whose records are named there.
+        """
         put_by = set(self._lanes.put_by())
+        dues = self._dues() if selected else {}
+        now = self._run.clock.monotonic()
         free = []
         for ticket in tickets:
             message = self._run.messages.get(ticket.message)
+            due_at = dues.get(ticket)
             is_put_by = ticket.channel is Channel.REMOTE and ticket.message in put_by
             if message is not None and message.is_open_on(ticket.channel):
+                is_for_all = ticket in self._run.hurried
                 self._run.hurried.add(ticket)
             elif not is_put_by and (message is None or self._has_records(ticket)):
+                is_for_all = due_at is not None and due_at <= now
                 free.append(ticket)
+            else:
+                continue
+            self._run.selected.choose(ticket, selected.get(ticket), due_at, is_for_all=is_for_all)
         self._run.engine.operators.due_now(free)
+
+    def _dues(self) -> dict[Ticket, float]:
+        now = self._run.clock.monotonic()
+        waiting = self._run.engine.operators.waiting()
+        return {Ticket(each.message, each.channel): now + each.due_s for each in waiting}
 
     def _has_records(self, ticket: Ticket) -> bool:
         return bool(self._run.engine.operators.records(*ticket))

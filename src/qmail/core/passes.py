@@ -8,6 +8,7 @@ from qmail.core.keeping import Keeping
 from qmail.core.lanes import Lane, Lanes
 from qmail.core.queue_engine import DamagedError, EngineError, Ticket
 from qmail.core.schedule import SYSTEM_FAILURE_S, retry_delay
+from qmail.core.selected import Selection
 from qmail.core.send_run import Run
 from qmail.mail import Channel
 
@@ -98,11 +99,13 @@ class Passes:
     def _open(self, ticket: Ticket) -> Job | None:
         """Begin a pass. Returns: it, if there is anybody to try."""
         run = self._run
+        selection = run.selected.take(ticket)
         try:
             claim = run.engine.claim(ticket)
         except EngineError as trouble:
             run.journal.warn(trouble)
             if run.engine.operators.is_there(ticket.message):
+                run.selected.keep(ticket, selection)
                 run.engine.renew(ticket, SYSTEM_FAILURE_S)
             return None
         except DamagedError as damage:
@@ -116,6 +119,11 @@ class Passes:
         if message is not None and message.stage is Stage.ENDING:
             # Asked for on a channel that nobody is on: its bounce is on its way already.
             return None
+        records, others = selection.applied(claim.records) if selection else (claim.records, 0)
+        if others and all_done(records):
+            # Those who were meant are served, or held by now.
+            run.engine.renew(ticket, self._left_s(selection))
+            return None
         if message is None:
             message = Message(ticket.message, claim.sender, None, Stage.KEPT)
             if run.journal.is_detailed:
@@ -123,8 +131,9 @@ class Passes:
             run.messages[ticket.message] = message
         message.open_on(ticket.channel)
         dying, began = run.is_dying(claim.age_s), run.clock.monotonic()
-        job = Job(message, ticket.channel, claim.records, claim.age_s, began, dying, is_pass=True)
-        job.left = job.turned_away = claim.masked
+        job = Job(message, ticket.channel, records, claim.age_s, began, dying, is_pass=True)
+        job.left = job.turned_away = claim.masked + others
+        job.due_at = selection.due_at if selection and others else None
         if is_over:
             job.position = len(job.records)
             self.end(job)
@@ -177,15 +186,27 @@ class Passes:
         hurries = bool(run.hurried) and job.ticket in run.hurried
         run.hurried.discard(job.ticket)
         if job.left:
-            run.engine.renew(job.ticket, 0 if hurries else self._delay_s(job))
+            delay_s = self._delay_s(job)
+            if hurries:
+                run.selected.put_off(job.ticket, run.clock.monotonic() + delay_s)
+            run.engine.renew(job.ticket, 0 if hurries else delay_s)
             return False
+        run.selected.take(job.ticket)
         is_last = run.engine.close(job.ticket)
         if not is_last:
             # The removed file was the mark of its last recipient; the message lives on.
             run.turn.wrote()
         return is_last
 
+    def _left_s(self, selection: Selection | None) -> float:
+        """Return in how many seconds everybody is due, of whom some were selected."""
+        if selection is None or selection.due_at is None:
+            return SYSTEM_FAILURE_S
+        return max(0.0, selection.due_at - self._run.clock.monotonic())
+
     def _delay_s(self, job: Job) -> float:
+        if job.due_at is not None:
+            return max(0.0, job.due_at - self._run.clock.monotonic())
         if job.left == job.turned_away:
             return SYSTEM_FAILURE_S
         # Counted from the start of the pass (spec/delivery.md 12), however long that took.

@@ -7,6 +7,7 @@ from qmail.core.ending import Ending
 from qmail.core.gauges import Gauges
 from qmail.core.queue_engine import QueueEngine, Ticket
 from qmail.core.reasons import Reasons
+from qmail.core.selected import Selections
 from qmail.core.turn import Turn
 
 
@@ -28,6 +29,7 @@ class Run:
         self.gauges = Gauges(clock)
         self.hurried: set[Ticket] = set()
         """Passes that are open, and are to be made again as soon as they end."""
+        self.selected = Selections()
 
     def is_dying(self, age_s: int) -> bool:
         """Say whether what is tried at this age is tried for the last time."""

@@ -21,7 +21,7 @@ from qmail.core.dispatch import Dispatcher
 from qmail.core.dispatch_values import Policy
 from qmail.core.fs import RealFs
 from qmail.core.host_limits import host_limits
-from qmail.core.queue_engine import Act, EngineError
+from qmail.core.queue_engine import EngineError
 from qmail.core.queue_layout import find_layout
 from qmail.core.queue_read import DiskQueue
 from qmail.core.routing import routes_from
@@ -93,7 +93,7 @@ class SendService:
         self._control_door = inherited_door(home, "control")
         self._send_uid = accounts["qmails"].uid
         self._station.on_signal(signal.SIGTERM, self._dispatcher.exit_soon)
-        self._station.on_signal(signal.SIGALRM, lambda: self._engine.act(Act.RETRY_NOW))
+        self._station.on_signal(signal.SIGALRM, self._dispatcher.retry_all)
         self._station.on_signal(signal.SIGHUP, self._on_hup)
 
     def _spawner_line(

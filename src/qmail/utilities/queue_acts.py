@@ -17,7 +17,7 @@ from qmail.utilities.queue_options import add_filter, filter_of, parse
 ABOUT: Final = {
     "hold": "Try messages no more until they are released.",
     "release": "Try held messages again, at once.",
-    "retry": "Try waiting messages at once, everybody on that channel who is left.",
+    "retry": "Try waiting recipients at once; others of a message wait on.",
     "delete": "Give messages up and tell nobody. 'qmail queue undo' works for ten minutes.",
     "bounce": "Give messages up and tell their senders. 'qmail queue undo' works for ten minutes.",
 }
@@ -114,7 +114,7 @@ def amount(messages: int, recipients: int) -> str:
 def is_confirmed(question: Question, messages: int, recipients: int) -> bool:
     """Ask back on the terminal."""
     only = ""
-    if question.filter.names_recipients and question.verb != "retry":
+    if question.filter.names_recipients:
         only = " (these recipients only; others of the messages stay)"
     print(f"{amount(messages, recipients)}{only}: {question.verb}? [y/N] ", end="", flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
