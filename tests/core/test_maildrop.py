@@ -2,15 +2,21 @@
 
 import errno
 import os
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 import pytest
+from tests.sim.power import Choice, Power, PowerCut
+from tests.sim.simclock import SimClock
+from tests.sim.simfs import SimFs
 
-from qmail.core.fs import RealFs
+from qmail.core.fs import FileInfo, RealFs
 from qmail.core.maildir import Folder, NameMaker, prepare, publish
 from qmail.core.maildrop import Maildrop, open_maildrop, uids_of
+from qmail.core.maildrop_listing import base_of
 
 NOW = 1_700_000_000.5
 
@@ -291,3 +297,48 @@ def test_open_maildrop_takes_a_folder(root: Path) -> None:
         open_maildrop(str(root / "new/1.m"))
     with pytest.raises(FileNotFoundError):
         open_maildrop(str(root / "cur"))
+
+
+# --- power cuts ---------------------------------------------------------------------------------
+
+
+class TimedSimFs(SimFs):
+    """The simulated disk, whose folders have no times of their own."""
+
+    def info(self, path):  # type: ignore[no-untyped-def]
+        if path in ("new", "cur"):
+            return FileInfo(1, 0, NOW - 500, NOW - 500, 0, stat.S_IFDIR)
+        return super().info(path)
+
+
+def simulated(power: Power) -> TimedSimFs:
+    fs = TimedSimFs(power, SimClock(NOW - 100))
+    for folder in ("tmp", "new", "cur"):
+        fs.make_folder(folder)
+    for path in ("new/1.m", "cur/2.m:2,S", "new/3.m", "cur/4.m:2,RS"):
+        fd = fs.create(path)
+        fs.write(fd, path.encode())
+        fs.close(fd)
+    fs.sync()
+    return fs
+
+
+@pytest.mark.parametrize("names_kept", range(6))
+def test_a_power_cut_while_quit_is_at_work_takes_no_message_that_was_kept(names_kept: int) -> None:
+    fs = simulated(Power())
+    before = fs.power.count
+    Maildrop(fs, lambda: NOW, "t").end({1, 2})
+    operations = fs.power.count - before
+    assert operations == 3
+    for cut_after in range(operations + 1):
+        power = Power()
+        disk = simulated(power)
+        maildrop = Maildrop(disk, lambda: NOW, "t")
+        power.cut_at = power.count + cut_after
+        with suppress(PowerCut):
+            maildrop.end({1, 2})
+        found = disk.after_power_cut(Choice(names=names_kept)).files()
+        kept = {base_of(path[4:]): text for path, text in found.items()}
+        assert kept["3.m"] == b"new/3.m"
+        assert kept["4.m"] == b"cur/4.m:2,RS"
+        assert kept.keys() <= {"1.m", "2.m", "3.m", "4.m"}

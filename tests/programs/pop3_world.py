@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -129,8 +129,10 @@ class Conversation:
         return said
 
     def _send_all(self, script: bytes) -> None:
-        self.sock.sendall(script)
-        self.sock.shutdown(socket.SHUT_WR)
+        # The command may have said all and gone.
+        with suppress(OSError):
+            self.sock.sendall(script)
+            self.sock.shutdown(socket.SHUT_WR)
 
 
 def pop3d(root: Path | str) -> Conversation:

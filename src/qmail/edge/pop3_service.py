@@ -78,10 +78,12 @@ def _serve(wire: Wire, open_maildrop: Callable[[], Maildrop]) -> None:
     except (FileNotFoundError, NotADirectoryError) as missing:
         say(f"{NAME}: {missing.filename}: {missing.strerror}")
         wire.write(replies.NO_MAILDIR.wire)
+        wire.finish()
         return
     except OSError as trouble:
         say(f"{NAME}: {trouble.filename}: {trouble.strerror}")
         wire.write(replies.MAILDIR_TROUBLE.wire)
+        wire.finish()
         return
     _Conversation(wire, maildrop).run()
 
