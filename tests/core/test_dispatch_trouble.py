@@ -1,7 +1,7 @@
 """qmail-send when the disk, a spawner or qmail-clean fails, and when tidings cross."""
 
 import pytest
-from tests.fakes.send_world import World
+from tests.fakes.send_world import SLOTS, World
 
 from qmail.core.dispatch import RESCAN_S
 from qmail.core.schedule import SYSTEM_FAILURE_S
@@ -426,7 +426,7 @@ def test_what_ran_at_a_spawner_that_is_lost_is_tried_again_later() -> None:
     world = World()
     world.arrive(7, b"a@here.ex")
     world.arrive(8, b"b@far.ex")
-    world.send.connected(Channel.LOCAL, is_up=False)
+    world.send.disconnected(Channel.LOCAL)
     world.turn()
     assert b"delivery 1: report mangled, will defer" in world.lines
     assert world.lines[-1] == b"status: local 0/10 remote 1/20"
@@ -434,17 +434,17 @@ def test_what_ran_at_a_spawner_that_is_lost_is_tried_again_later() -> None:
     world.pass_time(100)
     assert world.running == [(1, b"a@here.ex"), (2, b"b@far.ex")]
     world.jobs.pop(1)
-    world.send.connected(Channel.LOCAL, is_up=True)
+    world.send.connected(Channel.LOCAL, SLOTS)
     world.turn()
     assert world.running == [(2, b"b@far.ex"), (3, b"a@here.ex")]
 
 
 def test_nothing_is_started_while_a_spawner_is_away() -> None:
     world = World()
-    world.send.connected(Channel.REMOTE, is_up=False)
+    world.send.disconnected(Channel.REMOTE)
     world.arrive(7, b"a@far.ex")
     assert world.running == []
-    world.send.connected(Channel.REMOTE, is_up=True)
+    world.send.connected(Channel.REMOTE, SLOTS)
     world.turn()
     assert world.running == [(1, b"a@far.ex")]
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 import pytest
-from tests.fakes.send_world import World
+from tests.fakes.send_world import SLOTS, World
 
 from qmail.core.host_limits import HostLimit, HostLimits
 from qmail.core.lanes import AHEAD_MAX, PARKED_JOBS_MAX
@@ -35,6 +35,40 @@ def deferred_messages(world: World, count: int, recipient: bytes = SLOW) -> None
 def to(world: World, domain: bytes) -> list[int]:
     """Return the deliveries that run for one domain."""
     return [number for number, recipient in world.running if recipient.endswith(b"@" + domain)]
+
+
+# --- what a spawner can make at once --------------------------------------------------------------
+
+
+def test_a_spawner_gets_no_more_than_it_says_it_can_make_and_the_log_says_so() -> None:
+    world = World(remote=2000)
+    world.turn()
+    world.send.connected(Channel.REMOTE, 3)
+    (line,) = world.turn()
+    assert line == (
+        b"warning: control/concurrencyremote is 2000, but qmail-rspawn makes 3 deliveries at once"
+        b" at most: see 'qmail check'"
+    )
+    lines = world.arrive(7, *(b"x@host%d.ex" % number for number in range(10)))
+    world.clean()
+    assert len(world.running) == 3
+    assert b"status: local 0/10 remote 3/3" in [*lines, *world.lines]
+    world.report(world.running[0][0], b"K")
+    assert len(world.running) == 3
+
+
+def test_hup_does_not_make_a_spawner_able_to_do_more() -> None:
+    world = World(remote=2000)
+    world.send.connected(Channel.LOCAL, 5)
+    assert any(b"control/concurrencylocal is 10" in line for line in world.turn())
+    world.reread(world.policy.routes, local=4)
+    assert not any(b"control/concurrencylocal" in line for line in world.turn())
+    world.arrive(7, *(b"u%d@here.ex" % number for number in range(10)))
+    world.clean()
+    assert len(world.running) == 4
+    world.reread(world.policy.routes, local=50)
+    assert any(b"control/concurrencylocal is 50" in line for line in world.turn())
+    assert len(world.running) == 5
 
 
 # --- one domain does not fill the slots -----------------------------------------------------------
@@ -274,10 +308,10 @@ def test_a_lost_spawner_frees_its_domains() -> None:
     world = limited(1)
     world.arrive(1, SLOW)
     world.arrive(2, SLOW)
-    world.send.connected(Channel.REMOTE, is_up=False)
+    world.send.disconnected(Channel.REMOTE)
     world.jobs.clear()
     world.turn()
-    world.send.connected(Channel.REMOTE, is_up=True)
+    world.send.connected(Channel.REMOTE, SLOTS)
     world.turn()
     assert world.running == [(2, SLOW)]
 

@@ -21,10 +21,14 @@ ROOT = Path(__file__).parents[2]
 DAYS = 15
 ENTRY = Entry(b"anne@here", (b"bert@far",))
 SEEDS = range(4)
+FOUND = (
+    50297,  # what is held and not yet written down when qmail-send starts again stays held
+)
+"""Seeds that failed once, and what they came upon."""
 REMOTE = Channel.REMOTE
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [*SEEDS, *FOUND])
 def test_every_accepted_message_is_delivered_or_bounced_or_has_a_next_time(seed: int) -> None:
     year = live(seed, plan_of(DAYS))
     assert year.mails > 100

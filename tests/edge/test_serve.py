@@ -1,6 +1,7 @@
 """Limits of the resident SMTP server, and its line to the queue, without processes."""
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,11 +11,11 @@ import pytest
 from tests.fakes.queue_door import QueueDoor
 from tests.fakes.serve_world import World
 
-from qmail.edge import door_line, serve, smtp_connection
+from qmail.edge import door_line, program_line, serve, smtp_connection
 from qmail.edge.courier import QUEUE_LOST
-from qmail.edge.program_line import PROGRAMS_MAX, ProgramCourier
+from qmail.edge.program_line import KEPT_BYTES_MAX, PROGRAMS_MAX, ProgramCourier
 from qmail.edge.queue_line import QueueLine
-from qmail.mail import Envelope, Result
+from qmail.mail import Envelope, Result, deferred
 
 OPENING = b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@ours.example>\r\nDATA\r\n"
 
@@ -272,6 +273,59 @@ def test_too_many_programs_at_once_are_refused() -> None:
     courier = ProgramCourier("/bin/true")
     courier.running = PROGRAMS_MAX
     assert courier.begin(Waiting()) is None
+
+
+def test_few_descriptors_allow_few_programs() -> None:
+    courier = ProgramCourier("/bin/true", descriptors=64)
+    courier.running = 4
+    assert courier.begin(Waiting()) is None
+    courier.running = 3
+    assert courier.begin(Waiting()) is not None
+
+
+@pytest.mark.parametrize("size", [1, 3 * KEPT_BYTES_MAX])
+def test_a_message_that_finds_no_room_for_its_program_is_refused_for_now(size: int) -> None:
+    async def test() -> Result | None:
+        owner = Waiting()
+        courier = ProgramCourier("/bin/true")
+        parcel = courier.begin(owner)
+        assert parcel is not None
+        courier.running = PROGRAMS_MAX
+        parcel.add(b"x" * size)
+        parcel.add(b"y")
+        assert not parcel.is_full
+        parcel.finish(Envelope(b"a@x", (b"b@y",)))
+        await asyncio.sleep(0)
+        return owner.told[0][0]
+
+    result = asyncio.run(asyncio.wait_for(test(), 20))
+    assert result == deferred(b"mail server temporarily rejected message (#4.3.0)")
+
+
+def test_a_program_without_descriptors_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = iter((os.pipe(), os.pipe()))
+    fds: list[int] = []
+
+    def scarce() -> tuple[int, int]:
+        pair = next(made, None)
+        if pair is None:
+            raise OSError(errno.EMFILE, "Too many open files")
+        fds.extend(pair)
+        return pair
+
+    async def test() -> None:
+        owner = Waiting()
+        parcel = ProgramCourier("/bin/true").begin(owner)
+        assert parcel is not None
+        parcel.finish(Envelope(b"a@x", (b"b@y",)))
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(program_line, "high_pipe", scarce)
+    asyncio.run(asyncio.wait_for(test(), 20))
+    assert len(fds) == 4
+    for fd in fds:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
 
 
 def test_listening_turns_nagle_off(run: Run) -> None:

@@ -16,7 +16,7 @@ from qmail.edge.body import PART_BYTES, Body
 from qmail.edge.connect import CANNOT_READ
 from qmail.edge.smtp_pool import CONNECTIONS_MAX, Limits, Pool
 from qmail.mail import Letter, Result
-from qmail.protocol.remote_reports import NO_CONNECTION, Ending, Outcome
+from qmail.protocol.remote_reports import NO_CONNECTION, NO_DESCRIPTOR, Ending, Outcome
 
 HERE = "127.0.0.1"
 QUICK = Limits(connect_s_max=5, wait_s_max=5, tick_s=0.01)
@@ -102,6 +102,66 @@ def test_no_more_than_so_many_connections_to_one_address() -> None:
         run(work)
     assert server.connections <= CONNECTIONS_MAX
     assert len(server.taken) == 5 * CONNECTIONS_MAX
+
+
+def test_an_idle_connection_makes_room_for_one_to_another_host() -> None:
+    with FakeServer() as first, FakeServer() as second, FakeServer() as third:
+        servers = (first, second, third, first)
+
+        async def work(pool: Pool) -> None:
+            for server in servers:
+                outcome = await pool.exchange(HERE, server.port, message())
+                assert outcome.result.letter is Letter.DELIVERED
+
+        run(work, Limits(5, 5, tick_s=0.01, sockets_max=2))
+        assert first.has_hung_up.wait(10)
+    # The second time first was asked, its connection had been closed in favour of third.
+    assert (first.connections, second.connections, third.connections) == (2, 1, 1)
+    assert b"QUIT" in first.commands
+
+
+def test_a_connection_that_waits_for_the_end_makes_room_before_an_idle_one() -> None:
+    # QUIT is not answered: the connection stays until it is closed by force.
+    with FakeServer(replies={b"QUIT": None}) as first, FakeServer() as second:
+
+        async def work(pool: Pool) -> None:
+            assert letters([await pool.exchange(HERE, first.port, message())]) == "K"
+            assert letters([await pool.exchange(HERE, second.port, message())]) == "K"
+            assert pool.count == 1
+            assert letters([await pool.exchange(HERE, second.port, message())]) == "K"
+
+        run(work, Limits(5, 5, tick_s=0.01, sockets_max=1, messages_max=1000))
+        assert first.has_hung_up.wait(10)
+    assert (first.connections, second.connections) == (1, 1)
+
+
+def test_where_nothing_is_idle_there_may_be_more_connections() -> None:
+    with FakeServer(greets_with=4) as server:
+
+        async def work(pool: Pool) -> None:
+            sent = [pool.exchange(HERE, server.port, message()) for _ in range(4)]
+            assert letters(await asyncio.gather(*sent)) == "KKKK"
+
+        run(work, Limits(30, 30, tick_s=0.01, sockets_max=2))
+    assert server.connections == 4
+
+
+def test_without_a_descriptor_the_message_is_put_off_and_the_reason_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(pool: Pool) -> None:
+        async def scarce(*_: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        loop = asyncio.get_running_loop()
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "create_connection", scarce)
+            assert await pool.exchange(HERE, server.port, message()) is NO_DESCRIPTOR
+        assert pool.count == 0
+        assert letters([await pool.exchange(HERE, server.port, message())]) == "K"
+
+    with FakeServer() as server:
+        run(work)
 
 
 @pytest.mark.parametrize("most", [1, 3, 0])

@@ -19,6 +19,8 @@ from qmail.protocol.doors import JOB_FRAME_MAX, Job, Notice, Report
 from qmail.protocol.netstring import FrameReader
 
 LIFETIME_S = 604800
+SLOTS = 10000
+"""So much the spawners make at once."""
 ROUTES = Routes(frozenset((b"here.ex",)), {b"v.ex": b"joe-v"})
 BOUNCES = BounceControls(b"MAILER-DAEMON", b"here.ex", b"postmaster", b"here.ex")
 
@@ -229,7 +231,7 @@ class World:
         self.bounces: list[Bounce] = []
         self.lines: list[bytes] = []
         for channel in Channel:
-            self.send.connected(channel, is_up=True)
+            self.send.connected(channel, SLOTS)
 
     # --- one turn as qmail-send makes it --------------------------------------------------------
 

@@ -26,6 +26,9 @@ def is_readable(fd: int, wait_s: float) -> bool:
 class Suite:
     """One home and, while it runs, the qmail-start on it."""
 
+    descriptors = 0
+    """The limit of open files that it is started with; 0: ours."""
+
     def __init__(self, folder: Path) -> None:
         self.home = folder / "home"
         self.bin = folder / "bin"
@@ -45,8 +48,10 @@ class Suite:
 
     def start(self, *arguments: str) -> "Suite":
         """Start qmail-start; its output is the log."""
+        limit = ["sh", "-c", f'ulimit -n {self.descriptors}; exec "$@"', "sh"]
+        command = [str(self.bin / "qmail-start"), *(arguments or ("./Maildir/",))]
         self.process = subprocess.Popen(
-            [str(self.bin / "qmail-start"), *(arguments or ("./Maildir/",))],
+            [*limit, *command] if self.descriptors else command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

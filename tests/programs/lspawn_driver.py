@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.programs.rspawn_driver import slots_said
+
 from qmail.edge.accounts import Accounts, one_account
 from qmail.protocol.doors import REPORT_FRAME_MAX, Job, Report
 from qmail.protocol.netstring import FrameReader
@@ -58,6 +60,8 @@ class LspawnDriver:
         self.sock: socket.socket | None = None
         self._reader = FrameReader(REPORT_FRAME_MAX)
         self._reports: dict[int, bytes] = {}
+        self.slots = 0
+        """How much it said to do at once."""
 
     def make_home(self) -> None:
         """Make what qmail-lspawn needs of a home."""
@@ -126,11 +130,13 @@ class LspawnDriver:
         return sock
 
     def call(self, uid: int, name: str = "lspawn") -> socket.socket:
-        """Connect as `uid`."""
+        """Connect as `uid`; as qmail-send, wait until it is said how much can be done at once."""
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(WAIT_S)
         with acting_as(uid):
             sock.connect(str(self.home / "run" / name))
+        if name == "lspawn" and uid == self.accounts["qmails"].uid:
+            self.slots = slots_said(sock)
         return sock
 
     def look(self, *recipients: str) -> list[bytes]:

@@ -1,5 +1,6 @@
 """A home with messages, the real qmail-rspawn on it, and a caller at its door."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from qmail.protocol.doors import REPORT_FRAME_MAX, Job, Report
+from qmail.protocol.doors import REPORT_FRAME_MAX, Job, Report, Slots
 from qmail.protocol.netstring import FrameReader
 
 SPARE_UID = 54321
@@ -61,6 +62,16 @@ def write_controls(home: Path, **controls: str) -> None:
         (home / "control" / name).write_text(text)
 
 
+def slots_said(sock: socket.socket) -> int:
+    """Read what a spawner says first, and nothing that follows; 0 from one that hung up."""
+    reader = FrameReader(REPORT_FRAME_MAX)
+    with contextlib.suppress(ConnectionResetError):
+        while data := sock.recv(1):
+            for payload in reader.feed(data):
+                return Slots.unpack(payload).count
+    return 0
+
+
 class Rspawn:
     """The program, started on `home`, and one connection to it."""
 
@@ -69,6 +80,8 @@ class Rspawn:
         self._environ = {**os.environ, "QMAIL_HOME": str(home), **(environ or {})}
         self._reader = FrameReader(REPORT_FRAME_MAX)
         self._reports: dict[int, bytes] = {}
+        self.slots = 0
+        """How much it said to do at once."""
 
     def __enter__(self) -> "Rspawn":
         door = socket.socket(socket.AF_UNIX)
@@ -101,13 +114,14 @@ class Rspawn:
             self.process.stderr.close()
 
     def call(self, *, as_uid: bool = True) -> socket.socket:
-        """Knock at the door."""
+        """Knock at the door, and wait until it is said how much can be done at once."""
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(WAIT_S)
         path = str(self.home / "run/rspawn")
         if as_uid:
             with as_owner():
                 sock.connect(path)
+            self.slots = slots_said(sock)
         else:
             sock.connect(path)
         return sock

@@ -16,6 +16,7 @@ from qmail.protocol.doors import (
     Notice,
     Receipt,
     Report,
+    Slots,
     Submission,
     number,
 )
@@ -29,9 +30,10 @@ UNPACKERS: list[Callable[[bytes], object]] = [
     Notice.unpack,
     Job.unpack,
     LookAhead.unpack,
+    Slots.unpack,
     Report.unpack,
 ]
-UNPACKER_IDS = ["submission", "receipt", "notice", "job", "look ahead", "report"]
+UNPACKER_IDS = ["submission", "receipt", "notice", "job", "look ahead", "slots", "report"]
 
 
 def payload_of(frame: bytes) -> bytes:
@@ -73,6 +75,11 @@ def test_a_job_comes_back(delivery: int, body: bytes, sender: bytes, recipient: 
 @given(host=BYTES)
 def test_a_host_to_look_up_comes_back(host: bytes) -> None:
     assert LookAhead.unpack(payload_of(LookAhead(host).pack())) == LookAhead(host)
+
+
+@given(count=NUMBERS)
+def test_a_number_of_slots_comes_back(count: int) -> None:
+    assert Slots.unpack(payload_of(Slots(count).pack())) == Slots(count)
 
 
 @given(delivery=NUMBERS, text=BYTES)

@@ -1,7 +1,7 @@
 """A machine whose programs are killed one by one, as qmail-start restarts them."""
 
 from tests.sim.power import PowerCut
-from tests.sim.simworld import Machine, Mail
+from tests.sim.simworld import SLOTS, Machine, Mail
 
 from qmail.mail import Channel
 
@@ -51,8 +51,8 @@ class KillMachine(Machine):
     def _restart_deliverer(self) -> None:
         self.deliverer = self.deliverer_class(self.disks, self.outside, 100 + self.boots)
         for channel in Channel:
-            self.send.dispatcher.connected(channel, is_up=False)
-            self.send.dispatcher.connected(channel, is_up=True)
+            self.send.dispatcher.disconnected(channel)
+            self.send.dispatcher.connected(channel, SLOTS)
 
     def submit(self, *mails: Mail) -> None:
         """As Machine does."""

@@ -36,6 +36,8 @@ from qmail.protocol.exits import QueueExit
 from qmail.protocol.netstring import FrameReader
 
 LAYOUT = Layout(2)
+SLOTS = 10000
+"""So much the spawners make at once."""
 POLICY = Policy(
     routes=Routes(frozenset((b"here",))),
     bounces=BounceControls(b"MAILER-DAEMON", b"here", b"postmaster", b"here"),
@@ -270,7 +272,7 @@ class SendProgram:
         self._tags = count(1)
         self.dispatcher.start()
         for channel in Channel:
-            self.dispatcher.connected(channel, is_up=True)
+            self.dispatcher.connected(channel, SLOTS)
         self.dispatcher.rescan()
         self.settle_turn()
 

@@ -107,13 +107,14 @@ class Watch:
 
     # --- deliveries -----------------------------------------------------------------------------
 
-    def arrived(self, number: int, now: float) -> None:
-        """A message is taken apart."""
+    def arrived(self, number: int, now: float, *, is_known: bool = False) -> None:
+        """A message is taken apart; `is_known`: not for the first time."""
         for channel in Channel:
             self._began[number, channel] = now
             self._due.pop((number, channel), None)
             self._newcomers.pop((number, channel), None)
-        self.operated.discard(number)
+        if not is_known:
+            self.operated.discard(number)
         self._rejected = {key for key in self._rejected if key[0] != number}
 
     def expect(self, number: int, channel: Channel, newcomer: Newcomer) -> None:

@@ -55,6 +55,8 @@ class World(Outside):
         """By mail number."""
         self.done: dict[int, list[bytes]] = {}
         """By mail number: whose end qmail-send has heard of and committed, in order."""
+        self.arrivals: dict[int, Digest] = {}
+        """Which message was the last to arrive under each number."""
         self.is_disk_ill = False
         """A sync failed: until the next power cut the disk knows less than it seems to."""
 
@@ -263,8 +265,10 @@ class YearSend(SendProgram):
 
     def _arrived(self, number: int, others: int) -> None:
         """Whoever is new has a right to be started before long, whoever else is."""
-        now, watch = self._now(), self.world.watch
-        watch.arrived(number, now)
+        now, watch, found = self._now(), self.world.watch, self.digest_of(number)
+        # One that was held before qmail-send started again arrives once more, and is held.
+        watch.arrived(number, now, is_known=self.world.arrivals.get(number) == found)
+        self.world.arrivals[number] = found
         for channel in Channel:
             lane = self.dispatcher._lanes[channel]
             # Those that came with it can be ahead of it, and so can passes that are opened now.

@@ -126,11 +126,14 @@ class Dispatcher:
         """Take a message that qmail-queue tells of."""
         self._arrivals.noticed(notice)
 
-    def connected(self, channel: Channel, *, is_up: bool) -> None:
-        """A spawner came or went. What was running there is tried again later."""
-        self._lanes[channel].connected = is_up
-        if not is_up:
-            self._outcomes.lost(channel)
+    def connected(self, channel: Channel, slots: int) -> None:
+        """A spawner is there, which makes so many deliveries at once."""
+        self._lanes.connected(channel, slots)
+
+    def disconnected(self, channel: Channel) -> None:
+        """A spawner is gone. What was running there is tried again later."""
+        self._lanes[channel].connected = False
+        self._outcomes.lost(channel)
 
     def reported(self, channel: Channel, report: doors.Report) -> None:
         """Take the end of a delivery."""

@@ -4,6 +4,7 @@ What is ready on a channel takes turns, a recipient each, so that a message to m
 jobs, and domains that somebody waits for outside the slots (core/destinations.py).
 """
 
+import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ class Lane:
     """One channel: its limit, what is running, what is ready. `passes` of those were scheduled."""
 
     limit: int
+    slots: int = sys.maxsize
+    """What the spawner can make at once, whatever the control file says."""
     connected: bool = False
     used: int = 0
     passes: int = 0
@@ -124,11 +127,27 @@ class Lanes:
     def reread(self) -> None:
         """Go by the limits that the policy has now."""
         policy = self._run.policy
-        for channel, lane in self._lanes.items():
-            lane.limit = policy.limits[channel]
+        for channel in self._lanes:
+            self._limit(channel)
         for destination in self._destinations.values():
             destination.limit_to(policy.hosts.of(destination.domain))
             self.queue(destination)
+
+    def connected(self, channel: Channel, slots: int) -> None:
+        """Give deliveries to a spawner that makes so many at once."""
+        lane = self._lanes[channel]
+        lane.connected = True
+        lane.slots = slots
+        self._limit(channel)
+
+    def _limit(self, channel: Channel) -> None:
+        lane, wanted = self._lanes[channel], self._run.policy.limits[channel]
+        lane.limit = min(wanted, lane.slots)
+        if lane.limit < wanted:
+            self._run.journal.warn(
+                f"control/concurrency{channel.word} is {wanted}, but qmail-{channel.word[0]}spawn"
+                f" makes {lane.limit} deliveries at once at most: see 'qmail check'"
+            )
 
     def announce(self, job: Job) -> None:
         """Add a new job; the name servers are asked for what it can't start at once."""

@@ -109,6 +109,11 @@ class Connection(asyncio.Protocol, Generic[Carried]):
         self.client.quit()
         self._leave()
 
+    def hang_up(self) -> None:
+        """Close as soon as QUIT is written, without waiting for its answer."""
+        if self._transport is not None:
+            self._transport.close()
+
     def time_out(self) -> None:
         """Give up waiting for the server."""
         self._abort()

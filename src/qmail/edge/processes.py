@@ -12,6 +12,7 @@ from typing import Final
 PROC_BYTES_MAX: Final = 1024 * 1024
 NET_BYTES_MAX: Final = 64 * 1024 * 1024
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
+_OPEN_FILES: Final = "Max open files "
 _LISTENING: Final = "0A"
 ARGUMENTS_LOOKED_AT: Final = 4
 """The interpreter, its options and the script are among the first of a command line."""
@@ -49,6 +50,19 @@ def processes(names: frozenset[str]) -> Iterator[Process]:
             found = _process(int(entry), names)
             if found is not None:
                 yield found
+
+
+def descriptor_limit_of(pid: int) -> int | None:
+    """Return how many files a process may have open; None: it has ended, or there is no limit."""
+    try:
+        lines = _read(f"/proc/{pid}/limits").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith(_OPEN_FILES):
+            soft = line.removeprefix(_OPEN_FILES).split()[0]
+            return int(soft) if soft.isdigit() else None
+    return None
 
 
 def processes_of(home: str, names: frozenset[str]) -> list[Process]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from qmail.edge.courier import Owner
+from qmail.edge.descriptors import WANTED, room
 from qmail.edge.queue_program import CRASHED, ERROR_BYTES_MAX, ERROR_FD, high_pipe
 from qmail.mail import Envelope
 from qmail.protocol.exits import QueueExit, queue_result
@@ -21,18 +22,26 @@ KEPT_BYTES_MAX: Final = 65536
 """A message is kept up to this size before its program is started: slow clients hold none."""
 PROGRAMS_MAX: Final = 100
 """So many may run at once; beyond that a message is refused for now."""
+DESCRIPTORS_EACH: Final = 4
+"""One end of three pipes, and what tells of the program's end."""
 
 
 class ProgramCourier:
-    """Starts `program` for each message."""
+    """Starts `program` for each message, in a process that may have so many `descriptors`."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, descriptors: int = WANTED) -> None:
         self.program = program
+        self._programs_max = min(PROGRAMS_MAX, room(descriptors // 2, DESCRIPTORS_EACH))
         self.running = 0
+
+    @property
+    def has_room(self) -> bool:
+        """True while one more program may be started."""
+        return self.running < self._programs_max
 
     def begin(self, owner: Owner) -> "ProgramParcel | None":
         """Begin a message; None while too many programs run."""
-        return ProgramParcel(self, owner) if self.running < PROGRAMS_MAX else None
+        return ProgramParcel(self, owner) if self.has_room else None
 
 
 class ProgramParcel:
@@ -74,12 +83,21 @@ class ProgramParcel:
             self._pass_on()
 
     def _pass_on(self) -> None:
-        if self._process is None:
-            owner_id = b"" if self._owner is None else self._owner.trace_id
-            self._process = _Process(self._courier, self._on_room, self._on_end, owner_id)
-        self._process.message.write(b"".join(self._parts))
+        if self._process is None and self._ending is None:
+            self._start()
+        if self._process is not None:
+            self._process.message.write(b"".join(self._parts))
         self._parts.clear()
         self._kept = 0
+
+    def _start(self) -> None:
+        """Start the program; others that were begun with this message may have taken the room."""
+        owner_id = b"" if self._owner is None else self._owner.trace_id
+        if self._courier.has_room:
+            with contextlib.suppress(OSError):
+                self._process = _Process(self._courier, self._on_room, self._on_end, owner_id)
+                return
+        self._ending = QueueExit.DEFERRED, b"", 0
 
     def finish(self, envelope: Envelope) -> None:
         """Hand the message over; the owner is told the outcome when the program has ended."""
@@ -191,7 +209,7 @@ class _Process:
         on_end: Callable[[int, bytes, int], None],
         trace_id: bytes,
     ) -> None:
-        message, envelope, errors = high_pipe(), high_pipe(), high_pipe()
+        message, envelope, errors = _three_pipes()
         self.message = _Pipe(message[1], on_room)
         self._envelope = _Pipe(envelope[1], lambda: None)
         self._errors = errors[0]
@@ -249,6 +267,19 @@ class _Process:
         if code == QueueExit.QUEUED and not is_whole:
             code = QueueExit.READ_ERROR
         self._on_end(code, text, self._pid)
+
+
+def _three_pipes() -> list[tuple[int, int]]:
+    """Make all three or none. Raises: OSError: there is no room for them."""
+    pipes: list[tuple[int, int]] = []
+    try:
+        while len(pipes) < 3:
+            pipes.append(high_pipe())
+    except OSError:
+        for fd in (end for pipe in pipes for end in pipe):
+            os.close(fd)
+        raise
+    return pipes
 
 
 def _spawn(program: str, ends: tuple[int, int, int], trace_id: bytes) -> int:

@@ -9,7 +9,6 @@ from deliveries: they have bounds of their own, and those started for them alone
 
 import contextlib
 import os
-import resource
 import signal
 import socket
 import time
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from qmail.edge.descriptors import descriptor_limit
 from qmail.edge.memory import memory_bytes
 from qmail.edge.offspring import ChildMain, Who, close_all, fork_child
 from qmail.edge.station import Station
@@ -81,11 +81,6 @@ def room_for_residents(memory: int, descriptors: int) -> int:
     return min(RESIDENTS_MAX, room, descriptors // 2)
 
 
-def _descriptors() -> int:
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 2 * RESIDENTS_MAX if limit == resource.RLIM_INFINITY else limit
-
-
 class Residents:
     """Starts residents, feeds them, hears them, ends them."""
 
@@ -105,7 +100,7 @@ class Residents:
         self._lookers: set[int] = set()
         self._dirty: set[_Resident] = set()
         self._starved = False
-        self._room_max = room_for_residents(memory_bytes(), _descriptors())
+        self._room_max = room_for_residents(memory_bytes(), descriptor_limit())
         self._room = self._room_max
 
     @property

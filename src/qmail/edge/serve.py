@@ -116,6 +116,7 @@ class SmtpServer:
         self._log = log
         self._connections: set[SmtpConnection] = set()
         self._per_client: Counter[str] = Counter()
+        self.sessions_max = SESSIONS_MAX
         self._servers: list[asyncio.Server] = []
         self._flushes: list[Callable[[], None]] = [log.flush]
         self._has_work = False
@@ -138,7 +139,7 @@ class SmtpServer:
     def admit(self, connection: SmtpConnection, *, is_trusted: bool) -> bool:
         """Count a new client in, where there is room."""
         ip = connection.ip
-        if len(self._connections) >= SESSIONS_MAX:
+        if len(self._connections) >= self.sessions_max:
             return False
         is_limited = not (is_trusted or ip.startswith("127.") or ip == "::1")
         if is_limited and self._per_client[ip] >= SESSIONS_PER_CLIENT_MAX:

@@ -12,8 +12,9 @@ from typing import Final, Protocol
 
 from qmail.edge.back_off import BackOff
 from qmail.edge.connect import CANNOT_READ, Connection, Message
+from qmail.edge.descriptors import NO_ROOM, WANTED
 from qmail.mail import Result, deferred
-from qmail.protocol.remote_reports import NO_CONNECTION, Ending, Outcome
+from qmail.protocol.remote_reports import NO_CONNECTION, NO_DESCRIPTOR, Ending, Outcome
 from qmail.protocol.smtp_client import SmtpClient, State
 
 CONNECTIONS_MAX: Final = 20
@@ -49,6 +50,8 @@ class Limits:
     messages_max: int = MESSAGES_MAX
     connections_max: int = CONNECTIONS_MAX
     """At once to one address; 0 is no limit."""
+    sockets_max: int = WANTED
+    """With so many connections in all, one that nobody needs is closed before another is made."""
 
 
 class Pool:
@@ -60,6 +63,9 @@ class Pool:
         self.back_off = back_off
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self.count = 0
+        """Connections there are, those that are being made or closed included."""
+        self._leaving: dict[Link, None] = {}
 
     def submit(self, address: str, port: int, delivery: Delivery) -> None:
         """Pass a message on to the server at `address`."""
@@ -83,6 +89,37 @@ class Pool:
         if leaving:
             closed = [connection.closed for connection in leaving]
             await asyncio.wait(closed, timeout=GOODBYES_S_MAX)
+
+    # --- how many there are ---------------------------------------------------------------------
+
+    def one_more(self) -> None:
+        """Count a connection that is about to be made; see that there is room for it."""
+        if self.count >= self.limits.sockets_max:
+            self._close_one()
+        self.count += 1
+
+    def one_less(self, connection: "Link | None" = None) -> None:
+        """Count a connection that is closed, or (None) could not be made."""
+        self.count -= 1
+        if connection is not None:
+            self._leaving.pop(connection, None)
+
+    def leaves(self, connection: "Link") -> None:
+        """Note a connection that is still open, but of no use any more."""
+        self._leaving[connection] = None
+
+    def _close_one(self) -> None:
+        """Close one that waits for the answer to QUIT, or the one that was idle the longest."""
+        for connection in self._leaving:
+            del self._leaving[connection]
+            connection.hang_up()
+            return
+        idle = [connection for lane in self._lanes.values() for connection in lane.idle]
+        if idle:
+            connection = min(idle, key=lambda each: each.deadline)
+            connection.quit()
+            self._leaving.pop(connection, None)
+            connection.hang_up()
 
     def _watch(self) -> None:
         if self._timer is None:
@@ -127,7 +164,8 @@ class _Lane:
         self._port = port
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Delivery] = deque()
-        self._idle: list[Link] = []
+        self.idle: list[Link] = []
+        """Those that wait for a message."""
         self._connections: set[Link] = set()
         self._opening: set[Link] = set()
         self._connecting = 0
@@ -141,8 +179,8 @@ class _Lane:
     def submit(self, delivery: Delivery) -> None:
         """Pass a message on as soon as a connection is free."""
         self._waiting.append(delivery)
-        if self._idle:
-            self._serve(self._idle.pop())
+        if self.idle:
+            self._serve(self.idle.pop())
         else:
             self._grow()
 
@@ -158,7 +196,7 @@ class _Lane:
 
     def close(self) -> list[Link]:
         """Say QUIT where nothing is under way; return those connections."""
-        leaving = list(self._idle)
+        leaving = list(self.idle)
         for connection in leaving:
             connection.quit()
         return leaving
@@ -168,6 +206,7 @@ class _Lane:
     def is_open(self, connection: Link) -> None:
         """Count a connection that the server's machine has taken."""
         self._connecting -= 1
+        connection.closed.add_done_callback(lambda _: self._pool.one_less(connection))
         self._connections.add(connection)
         self._opening.add(connection)
 
@@ -192,15 +231,17 @@ class _Lane:
 
     def is_gone(self, connection: Link) -> None:
         """Forget the connection."""
+        if not connection.closed.done():
+            self._pool.leaves(connection)
         self._connections.discard(connection)
         if connection in self._opening:
             self._turned_away(connection, NO_CONNECTION)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        if connection in self.idle:
+            self.idle.remove(connection)
         # One that never took a message is not replaced: this server may want no more of them.
         if self._waiting and connection.client.transactions:
-            if self._idle:
-                self._serve(self._idle.pop())
+            if self.idle:
+                self._serve(self.idle.pop())
             else:
                 self._grow()
 
@@ -221,7 +262,7 @@ class _Lane:
                 continue
             return
         connection.deadline = self._loop.time() + self._pool.limits.idle_s_max
-        self._idle.append(connection)
+        self.idle.append(connection)
 
     def _grow(self) -> None:
         wanted = len(self._waiting) - self._connecting - len(self._opening)
@@ -237,29 +278,32 @@ class _Lane:
     async def _connect(self) -> None:
         back_off, address = self._pool.back_off, self._address
         if back_off is not None and back_off.is_left_alone(address):
-            self._not_connected()
+            self._not_connected(NO_CONNECTION)
             return
         client = SmtpClient(self._address.encode(), self._pool.helohost)
         connection: Link = Connection(self, client, self._pool.limits.wait_s_max)
+        self._pool.one_more()
         try:
             async with asyncio.timeout(self._pool.limits.connect_s_max):
                 await self._loop.create_connection(lambda: connection, address, self._port)
         except Exception as trouble:
             if connection.was_open:
                 return
+            self._pool.one_less()
             if back_off is not None:
                 if isinstance(trouble, TimeoutError):
                     back_off.timed_out(address)
                 elif isinstance(trouble, ConnectionRefusedError):
                     back_off.refused(address)
-            self._not_connected()
+            is_ours = isinstance(trouble, OSError) and trouble.errno in NO_ROOM
+            self._not_connected(NO_DESCRIPTOR if is_ours else NO_CONNECTION)
         else:
             if back_off is not None:
                 back_off.answered(address)
 
-    def _not_connected(self) -> None:
+    def _not_connected(self, outcome: Outcome) -> None:
         self._connecting -= 1
-        self._all_turned_away(NO_CONNECTION)
+        self._all_turned_away(outcome)
 
     def _turned_away(self, connection: Link, outcome: Outcome) -> None:
         self._connections.discard(connection)

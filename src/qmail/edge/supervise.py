@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import resource
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -119,14 +118,6 @@ def ended(child: Child, now: float) -> None:
         child.rest_s = RESTART_S_MIN
     child.start_at = now + child.rest_s
     child.rest_s = min(RESTART_S_MAX, child.rest_s * 2)
-
-
-def raise_descriptor_limit() -> None:
-    """Allow as many open descriptors as the hard limit does, at most 65,536."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65536 if hard == resource.RLIM_INFINITY else min(65536, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def describe_end(status: int) -> str:

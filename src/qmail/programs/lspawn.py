@@ -30,6 +30,7 @@ from qmail.core.message_source import FileSource
 from qmail.core.owners import Owners
 from qmail.core.quick_delivery import QuickDelivery
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.descriptors import descriptor_limit, local_slots, raise_descriptor_limit
 from qmail.edge.local_hands import LocalHands
 from qmail.edge.log import complain
 from qmail.edge.lookup import Lookup
@@ -38,7 +39,7 @@ from qmail.edge.passwd import Machine
 from qmail.edge.residents import Residents
 from qmail.edge.station import Door, Listener, Station, inherited_door
 from qmail.edge.task_server import TaskServer
-from qmail.protocol.doors import JOB_FRAME_MAX, Job, Report
+from qmail.protocol.doors import JOB_FRAME_MAX, Job, Report, Slots
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Answer, Look, Target, Task, pack_task
 from qmail.protocol.options import asks_for_help
@@ -56,7 +57,6 @@ ANSWER_LIVES_S: Final = 1.0
 """A change of accounts or homes is seen after this time at the latest."""
 LAST_DELIVERIES_S_MAX: Final = 30.0
 TICK_S: Final = 1.0
-DESCRIPTORS_WANTED: Final = 4096
 GARBAGE_THRESHOLD: Final = 20000
 BODY_BYTES_MAX: Final = 100
 _BODY: Final = re.compile(rb"[0-9]+(?:/[0-9]+)*")
@@ -207,6 +207,8 @@ class Lspawn:
             on_close=self._callers.discard,
         )
         self._admit(door, "qmails")
+        door.send(Slots(min(JOBS_MAX, local_slots(descriptor_limit()))).pack())
+        door.flush()
 
     def _on_asker(self, sock: socket.socket) -> None:
         door = Door(
@@ -350,9 +352,7 @@ def main(argv: Sequence[str]) -> int:
         return Exit.PERMANENT
     home = home_folder()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = min(DESCRIPTORS_WANTED, limits[1])
-    if 0 <= limits[0] < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, limits[1]))
+    raise_descriptor_limit()
     try:
         accounts = accounts_of(home)
         work = LocalWork(home, accounts, os.fsencode(argv[0]), limits)

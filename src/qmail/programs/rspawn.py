@@ -9,7 +9,6 @@ import asyncio
 import gc
 import os
 import re
-import resource
 import signal
 import socket
 from collections.abc import Sequence
@@ -20,10 +19,11 @@ from qmail.core.remote_delivery import read_remote_controls
 from qmail.core.settings import RemoteControls
 from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
 from qmail.edge.back_off import BackOff
+from qmail.edge.descriptors import raise_descriptor_limit, remote_slots
 from qmail.edge.log import complain
 from qmail.edge.station import inherited_door, peer_of
 from qmail.mail import Result, failed
-from qmail.programs.rspawn_door import SendDoor
+from qmail.programs.rspawn_door import JOBS_MAX, SendDoor
 from qmail.programs.rspawn_engines import (
     Engine,
     MessageStore,
@@ -37,7 +37,6 @@ from qmail.protocol.smtp_client import is_sendable
 
 NAME: Final = "qmail-rspawn"
 LAST_DELIVERIES_S_MAX: Final = 10.0
-DESCRIPTORS_WANTED: Final = 65536
 GARBAGE_THRESHOLD: Final = 20000
 BODY_BYTES_MAX: Final = 100
 _BODY: Final = re.compile(rb"[0-9]+/[0-9]+")
@@ -50,7 +49,7 @@ BAD_ADDRESS: Final = failed(b"The address can't be written in SMTP. (#5.1.3)\n")
 class Service:
     """The resident qmail-rspawn."""
 
-    def __init__(self, home: str, controls: RemoteControls) -> None:
+    def __init__(self, home: str, controls: RemoteControls, descriptors: int) -> None:
         accounts = accounts_of(home)
         self._home = home
         self._send_uid = accounts["qmails"].uid
@@ -59,13 +58,17 @@ class Service:
         self._back_off.clear()
         self._engine: Engine
         program = os.environ.get("QMAILREMOTE")
+        self._slots = min(JOBS_MAX, remote_slots(descriptors, by_program=bool(program)))
         if program:
             self._engine = ProgramEngine(program, self._store)
         else:
-            self._engine = SmtpEngine(controls, self._store, self._back_off)
+            self._engine = self._smtp_engine(controls)
         self._doors: set[SendDoor] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._end = asyncio.Event()
+
+    def _smtp_engine(self, controls: RemoteControls) -> SmtpEngine:
+        return SmtpEngine(controls, self._store, self._back_off, sockets_max=self._slots)
 
     async def run(self) -> int:
         """Serve until TERM."""
@@ -100,7 +103,7 @@ class Service:
 
     async def _welcome(self, caller: socket.socket) -> None:
         caller.setblocking(False)
-        door = SendDoor(self._take, self._look_ahead)
+        door = SendDoor(self._take, self._look_ahead, self._slots)
         self._doors = {each for each in self._doors if each.is_needed}
         self._doors.add(door)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: door, caller)
@@ -129,7 +132,7 @@ class Service:
             complain(NAME, f"alert: unable to reread controls, going on with the old ones: {wrong}")
             return
         # What is under way ends with the old settings; old connections close when they are idle.
-        self._engine = SmtpEngine(controls, self._store, self._back_off)
+        self._engine = self._smtp_engine(controls)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -142,17 +145,9 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def raise_descriptor_limit() -> None:
-    """Allow as many connections and look-ups at once as the system lets us have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else hard
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, DESCRIPTORS_WANTED), hard))
-
-
-async def serve(home: str, controls: RemoteControls) -> int:
+async def serve(home: str, controls: RemoteControls, descriptors: int) -> int:
     """Make the service in the running loop, and run it."""
-    return await Service(home, controls).run()
+    return await Service(home, controls, descriptors).run()
 
 
 def main(argv: Sequence[str]) -> int:
@@ -165,9 +160,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         os.chdir(home)
         controls = read_remote_controls(control_reader(home))
-        raise_descriptor_limit()
+        descriptors = raise_descriptor_limit()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            return runner.run(serve(home, controls))
+            return runner.run(serve(home, controls, descriptors))
     except (OSError, ValueError, MissingAccountError) as trouble:
         complain(NAME, f"fatal: {home}: {trouble}")
         return Exit.TEMPORARY

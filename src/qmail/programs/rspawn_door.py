@@ -7,7 +7,7 @@ from typing import Final, cast
 from qmail.edge.log import complain
 from qmail.mail import Result, deferred
 from qmail.programs.rspawn_engines import OnReport
-from qmail.protocol.doors import JOB_FRAME_MAX, Job, LookAhead, Report
+from qmail.protocol.doors import JOB_FRAME_MAX, Job, LookAhead, Report, Slots
 from qmail.protocol.netstring import FrameError, FrameReader
 
 JOBS_MAX: Final = 10000
@@ -21,7 +21,8 @@ Take = Callable[[Job, OnReport], Result | None]
 class SendDoor(asyncio.Protocol):
     """One connection with qmail-send; the reports of one loop turn leave in one write."""
 
-    def __init__(self, take: Take, look_ahead: Callable[[bytes], None]) -> None:
+    def __init__(self, take: Take, look_ahead: Callable[[bytes], None], slots: int) -> None:
+        self._slots = slots
         self._take = take
         self._look_ahead = look_ahead
         self._reader = FrameReader(JOB_FRAME_MAX)
@@ -55,9 +56,10 @@ class SendDoor(asyncio.Protocol):
     # --- called by the event loop ---------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start to listen."""
+        """Say how much can be done at once, and start to listen."""
         # The transports of uvloop are not in asyncio's class tree.
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(Slots(self._slots).pack())
 
     def data_received(self, data: bytes) -> None:
         """Start the deliveries that are ordered."""

@@ -12,6 +12,7 @@ from qmail.core.settings import RemoteControls
 from qmail.edge.back_off import BackOff
 from qmail.edge.body import Body
 from qmail.edge.connect import CANNOT_READ, Message
+from qmail.edge.descriptors import NO_ROOM
 from qmail.edge.local_addresses import FreshLocalAddresses
 from qmail.edge.log import complain
 from qmail.edge.private_copy import private_copy
@@ -20,7 +21,7 @@ from qmail.edge.resolver import DnsResolver
 from qmail.edge.smtp_pool import TOTAL_S_MAX, Limits, Pool
 from qmail.mail import Result, deferred
 from qmail.protocol.doors import Job
-from qmail.protocol.remote_reports import Ending, Outcome
+from qmail.protocol.remote_reports import NO_DESCRIPTOR, Ending, Outcome
 
 SUSPICIOUS: Final = deferred(b"The message file is not what it should be. (#4.3.5)\n")
 UNFORESEEN: Final = deferred(b"Unexpected trouble in qmail-rspawn. (#4.3.0)\n")
@@ -45,8 +46,8 @@ class MessageStore:
         """Return descriptor and size of a message, or why it is not sent (spec/delivery.md 10)."""
         try:
             fd = os.open(name, _MESSAGE_FLAGS, dir_fd=self._folder)
-        except OSError:
-            return CANNOT_READ
+        except OSError as trouble:
+            return NO_DESCRIPTOR.result if trouble.errno in NO_ROOM else CANNOT_READ
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != self._owner_uid:
             os.close(fd)
@@ -113,12 +114,20 @@ class JobMessage:
 class SmtpEngine:
     """Delivers by SMTP, with one reading of the control files."""
 
-    def __init__(self, controls: RemoteControls, store: MessageStore, back_off: BackOff) -> None:
+    def __init__(
+        self,
+        controls: RemoteControls,
+        store: MessageStore,
+        back_off: BackOff,
+        *,
+        sockets_max: int,
+    ) -> None:
         assert controls.helohost is not None
         limits = Limits(
             controls.timeoutconnect or 1,
             controls.timeoutremote or 1,
             connections_max=controls.concurrencyhost,
+            sockets_max=sockets_max,
         )
         self._pool = Pool(controls.helohost, limits, back_off)
         self._deliverer: Deliverer[Message] = Deliverer(

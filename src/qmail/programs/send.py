@@ -33,7 +33,14 @@ from qmail.edge.station import Door, Listener, Station, inherited_door
 from qmail.mail import Channel
 from qmail.programs.send_bounces import BounceDesk
 from qmail.programs.send_control import ControlDesk
-from qmail.protocol.doors import NOTICE_ENVELOPE_MAX, REPORT_FRAME_MAX, LookAhead, Notice, Report
+from qmail.protocol.doors import (
+    NOTICE_ENVELOPE_MAX,
+    REPORT_FRAME_MAX,
+    LookAhead,
+    Notice,
+    Report,
+    Slots,
+)
 from qmail.protocol.exits import Exit
 from qmail.protocol.netstring import FrameError, pack
 
@@ -104,14 +111,20 @@ class SendService:
 
         def on_reports(payloads: list[bytes]) -> None:
             for payload in payloads:
-                self._dispatcher.reported(channel, Report.unpack(payload))
+                if payload[:1] == b"S":
+                    self._dispatcher.connected(channel, Slots.unpack(payload).count)
+                else:
+                    self._dispatcher.reported(channel, Report.unpack(payload))
 
         def on_change(is_up: bool) -> None:
-            if not is_up and not self._dispatcher.exiting:
+            if is_up:
+                # It says first how much it takes at a time.
+                return
+            if not self._dispatcher.exiting:
                 self._dispatcher.ending.journal.alert(
                     f"oh no! lost qmail-{name} connection! calling again..."
                 )
-            self._dispatcher.connected(channel, is_up=is_up)
+            self._dispatcher.disconnected(channel)
 
         return Line(name, frozenset(peers), REPORT_FRAME_MAX, on_reports, on_change)
 

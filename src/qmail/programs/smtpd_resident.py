@@ -1,10 +1,8 @@
 """The resident qmail-smtpd: all clients in one event loop, one connection to the queue."""
 
 import asyncio
-import contextlib
 import gc
 import os
-import resource
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -16,10 +14,11 @@ from qmail.core.guessing import Guesses
 from qmail.core.relay import OwnAddresses, more_hosts_of
 from qmail.core.smtp_policy import SmtpPolicy, read_policy
 from qmail.edge.accounts import MissingAccountError, accounts_of
+from qmail.edge.descriptors import raise_descriptor_limit, room
 from qmail.edge.log import Log, complain
 from qmail.edge.program_line import ProgramCourier
 from qmail.edge.queue_line import QueueLine
-from qmail.edge.serve import SmtpServer
+from qmail.edge.serve import SESSIONS_MAX, SmtpServer
 from qmail.edge.verify_line import VerifyLine
 from qmail.protocol.exits import Exit
 
@@ -48,10 +47,14 @@ def inherit(fd: int) -> socket.socket:
 class Resident:
     """The server, its line to the queue and its signals."""
 
-    def __init__(self, home: str, policy: SmtpPolicy, own_addresses: OwnAddresses) -> None:
+    def __init__(
+        self, home: str, policy: SmtpPolicy, own_addresses: OwnAddresses, descriptors: int
+    ) -> None:
         self._home = home
+        self._descriptors = descriptors
         self._own_addresses = own_addresses
         self._server = SmtpServer(policy, Log(LOG_FD), mail_date)
+        self._server.sessions_max = self._room_for_sessions(descriptors)
         self._stop = asyncio.Event()
         self._verifier: VerifyLine
 
@@ -67,6 +70,18 @@ class Resident:
         for task in tasks:
             task.cancel()
 
+    @staticmethod
+    def _room_for_sessions(descriptors: int) -> int:
+        # Half is for the programs, where each message is handed to one.
+        count = room(descriptors // 2 if "QMAILQUEUE" in os.environ else descriptors)
+        if count < SESSIONS_MAX:
+            complain(
+                NAME,
+                f"warning: no more than {count} clients at once instead of {SESSIONS_MAX}:"
+                " see 'qmail check'",
+            )
+        return min(count, SESSIONS_MAX)
+
     def _find_verifier(self) -> "asyncio.Task[None]":
         server = self._server
         server.guesses = Guesses(server.now)
@@ -80,7 +95,7 @@ class Resident:
         server = self._server
         program = os.environ.get("QMAILQUEUE")
         if program is not None:
-            server.courier = ProgramCourier(program)
+            server.courier = ProgramCourier(program, self._descriptors)
             return []
         peers = frozenset({0, accounts_of(self._home)["qmailq"].uid})
         line = QueueLine(self._home, peers, server.has_work)
@@ -107,12 +122,11 @@ class Resident:
 
 def run(home: str, policy: SmtpPolicy, own_addresses: OwnAddresses, fds: Sequence[int]) -> int:
     """Serve the listening sockets `fds` until TERM; return the exit code."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    descriptors = raise_descriptor_limit()
 
     async def serve() -> None:
-        await Resident(home, policy, own_addresses).serve([inherit(fd) for fd in fds])
+        resident = Resident(home, policy, own_addresses, descriptors)
+        await resident.serve([inherit(fd) for fd in fds])
 
     # What is there now stays: no collection needs to look at it again.
     gc.freeze()

@@ -21,6 +21,7 @@ from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.places import DOORS
 from qmail.core.settings import Listener, LogControls, StartControls
 from qmail.edge.accounts import Account, Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.descriptors import raise_descriptor_limit
 from qmail.edge.doorway import door_path
 from qmail.edge.log import RECORDS, Log, complain
 from qmail.edge.log_pipe import LogPipe
@@ -30,7 +31,6 @@ from qmail.edge.supervise import (
     Program,
     describe_end,
     ended,
-    raise_descriptor_limit,
     start,
 )
 from qmail.protocol.exits import Exit

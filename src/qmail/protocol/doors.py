@@ -17,6 +17,8 @@ run/lspawn and run/rspawn, from qmail-send:
     J delivery, body, sender, recipient         deliver
     L host                                      mail for it comes soon: look it up (rspawn only)
     answered by R delivery, report              K, Z or D and a text
+run/lspawn and run/rspawn, to qmail-send, before anything else:
+    S count                                     so many deliveries at once, and no more
 """
 
 from dataclasses import dataclass
@@ -43,6 +45,7 @@ __all__ = [
     "Notice",
     "Receipt",
     "Report",
+    "Slots",
     "Submission",
     "number",
 ]
@@ -123,6 +126,28 @@ class Job:
             raise FrameError("not a job")
         delivery, body, sender, recipient = unpack_fields(payload[1:], 4)
         return cls(number(delivery), body, sender, recipient)
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """What a spawner says first: how many deliveries it can make at once."""
+
+    count: int
+
+    def pack(self) -> bytes:
+        """Return the frame."""
+        return pack(b"S" + pack_fields(b"%d" % self.count))
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> "Slots":
+        """Parse a frame's payload.
+
+        Raises: FrameError: not one of these.
+        """
+        if payload[:1] != b"S":
+            raise FrameError("not a number of slots")
+        (count,) = unpack_fields(payload[1:], 1)
+        return cls(number(count))
 
 
 @dataclass(frozen=True, slots=True)

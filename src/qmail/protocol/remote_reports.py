@@ -45,6 +45,10 @@ NO_CONNECTION = Outcome(
     (), deferred(b"Unable to open an SMTP connection to any host. (#4.4.1)\n"), Ending.NEXT_HOST
 )
 
+NO_DESCRIPTOR = Outcome(
+    (), deferred(b"This machine has too many files open to send more mail now. (#4.3.2)\n")
+)
+
 _RANKS = {ord("K"): 1, ord("Z"): 0, ord("D"): -1}
 _LETTERS = {1: Letter.DELIVERED, 0: Letter.DEFERRED, -1: Letter.FAILED}
 

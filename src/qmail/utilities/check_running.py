@@ -19,6 +19,7 @@ from qmail.edge.processes import (
     processes_of,
     socket_inodes,
 )
+from qmail.utilities.check_descriptors import check_descriptors
 from qmail.utilities.check_report import Report
 
 RUNS_AS: Final = {
@@ -72,6 +73,8 @@ def check_running(report: Report, home: str, accounts: Accounts) -> None:
         _check_doors(report, home, accounts)
     _check_ports(report, home, ours, running=running)
     _check_deliveries(report, ours, processes_of(home, NAMES))
+    residents = {one.program: one for one in ours if not _is_delivery(one, ours)}
+    check_descriptors(report, home, residents)
     if running and len(report.findings) == before:
         report.fine(f"{len(ours)} processes, each under its account")
     elif not running:
