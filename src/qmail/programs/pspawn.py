@@ -26,6 +26,7 @@ from qmail.core.pop3_controls import PopupControls
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.edge.answer_threads import serve_answers
 from qmail.edge.child_desk import ChildDesk, Post
+from qmail.edge.descriptors import raise_descriptor_limit
 from qmail.edge.home import command_path
 from qmail.edge.log import complain
 from qmail.edge.offspring import ended_statuses
@@ -48,7 +49,6 @@ THREADS: Final = 4
 IDLE_S: Final = 5.0
 """So often it is looked whether what is offered has changed."""
 LAST_SESSIONS_S_MAX: Final = 5.0
-DESCRIPTORS_WANTED: Final = 4096
 
 
 class LoginWork:
@@ -241,9 +241,7 @@ def main(argv: Sequence[str]) -> int:
         return Exit.PERMANENT
     home = home_folder()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = min(DESCRIPTORS_WANTED, limits[1])
-    if 0 <= limits[0] < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, limits[1]))
+    raise_descriptor_limit()
     leave_no_dump()
     try:
         accounts = accounts_of(home)
