@@ -319,5 +319,5 @@ def main(argv: Sequence[str]) -> int:
         return SendService(home, accounts, policy).run()
     except EngineError as trouble:
         return cannot_start(str(trouble))
-    except OSError as trouble:
+    except (OSError, ValueError) as trouble:
         return cannot_start("unable to switch to queue directory", trouble)
