@@ -2,11 +2,11 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.fakes.queue_world import LAYOUT, START, FailingFs, FakeClock, make_queue
+from tests.fakes.queue_world import LAYOUT, START, FailingFs, FakeClock
 from tests.fakes.send_world import World
 
 from qmail.core.queue_engine import EngineError, Ticket
@@ -85,13 +85,6 @@ def test_logs_with_tails_the_classic_part_is_the_same_and_each_line_has_its_id()
 
 
 # --- 3: warnings --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def fs(tmp_path: Path) -> Iterator[FailingFs]:
-    disk = make_queue(tmp_path)
-    yield disk
-    disk.release()
 
 
 @pytest.fixture

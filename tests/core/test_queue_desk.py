@@ -2,13 +2,12 @@
 
 import errno
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.fakes.queue_world import LAYOUT, START, FailingFs, FakeClock, files_of, make_queue
+from tests.fakes.queue_world import LAYOUT, START, FailingFs, FakeClock, files_of
 
 from qmail.core import queue_desk
 from qmail.core.queue_desk import Caller, Desk, Manners, message_id_of
@@ -22,13 +21,6 @@ from qmail.protocol.netstring import FrameError, FrameReader
 from qmail.protocol.trace_id import id_of_message, is_trace_id
 
 ENVELOPE = Envelope(b"joe@a.ex", (b"ann@b.ex",)).pack()
-
-
-@pytest.fixture
-def fs(tmp_path: Path) -> Iterator[FailingFs]:
-    disk = make_queue(tmp_path)
-    yield disk
-    disk.release()
 
 
 @pytest.fixture

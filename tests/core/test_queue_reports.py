@@ -1,21 +1,13 @@
 """bounce/N: what qmail-send gathers for the sender (spec/bounces.md 2, spec/queue.md 7.6)."""
 
 import errno
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.fakes.queue_world import LAYOUT, FailingFs, FakeClock, make_queue
+from tests.fakes.queue_world import LAYOUT, FailingFs, FakeClock
 
 from qmail.core.queue_engine import EngineError
 from qmail.core.queue_read import DiskQueue
-
-
-@pytest.fixture
-def fs(tmp_path: Path) -> Iterator[FailingFs]:
-    disk = make_queue(tmp_path)
-    yield disk
-    disk.release()
 
 
 @pytest.fixture

@@ -1,58 +1,26 @@
 """The queue on disk at a start, at a sweep, and when the clock was set (spec/queue.md 7.1, 7.7)."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from tests.fakes.queue_world import LAYOUT, START, FailingFs, FakeClock, files_of, make_queue
+from tests.fakes.queue_world import (
+    ENTRY,
+    INFO,
+    LAYOUT,
+    LOCAL,
+    LOCAL_FILE,
+    REMOTE,
+    REMOTE_FILE,
+    START,
+    FakeClock,
+    arrive,
+    files_of,
+    keep,
+    put,
+)
 
-from qmail.core.queue_engine import Ticket
 from qmail.core.queue_read import DiskQueue
 from qmail.core.schedule import HERD_MAX, HERD_PER_S
 from qmail.mail import Channel
-
-ENTRY = b"u5\0p77\0Fjoe@a.ex\0Tann@b.ex\0Tbob@c.ex\0"
-RECORDS = {Channel.LOCAL: b"Tann@b.ex\0", Channel.REMOTE: b"Tbob@c.ex\0Tcyd@d.ex\0"}
-LOCAL, REMOTE = Ticket(7, Channel.LOCAL), Ticket(7, Channel.REMOTE)
-INFO, LOCAL_FILE, REMOTE_FILE = "info/1/7", "local/1/7", "remote/1/7"
-
-
-@pytest.fixture
-def fs(tmp_path: Path) -> Iterator[FailingFs]:
-    disk = make_queue(tmp_path)
-    yield disk
-    disk.release()
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def queue(fs: FailingFs, clock: FakeClock) -> DiskQueue:
-    return DiskQueue(fs, clock, LAYOUT)
-
-
-def put(folder: Path, path: str, data: bytes, mtime: float = START) -> None:
-    (folder / path).write_bytes(data)
-    os.utime(folder / path, (mtime, mtime))
-
-
-def arrive(folder: Path, number: int = 7, todo: bytes = ENTRY) -> None:
-    put(folder, LAYOUT.mess(number), b"message")
-    put(folder, LAYOUT.todo(number), todo, START - 50)
-
-
-def keep(queue: DiskQueue, folder: Path) -> None:
-    """Take message 7 to S5."""
-    arrive(folder)
-    found = queue.arrival(7)
-    assert found is not None
-    queue.keep(found, RECORDS)
-    (folder / "todo/7").unlink()
-
 
 # --- start and sweep ------------------------------------------------------------------------------
 

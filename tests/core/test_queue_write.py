@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes.queue_world import LAYOUT, START, FailingFs, FakeClock, files_of, make_queue
+from tests.fakes.queue_world import LAYOUT, START, FailingFs, FakeClock, files_of
 
 from qmail.core.queue_write import (
     DraftState,
@@ -22,13 +22,6 @@ from qmail.protocol.exits import QueueExit
 
 ENVELOPE = Envelope(b"joe@a.ex", (b"ann@b.ex", b"bob@c.ex")).pack()
 RECEIVED = b"Received: (qmail 77 invoked by uid 5); 14 Nov 2023 22:13:20 -0000\n"
-
-
-@pytest.fixture
-def fs(tmp_path: Path) -> Iterator[FailingFs]:
-    disk = make_queue(tmp_path)
-    yield disk
-    disk.release()
 
 
 @pytest.fixture

@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from qmail.core.fs import FileInfo, RealFs
+from qmail.core.queue_engine import Ticket
 from qmail.core.queue_layout import SPLIT_FOLDERS, Layout
+from qmail.core.queue_read import DiskQueue
+from qmail.mail import Channel
 
 START = 1_700_000_000.0
 LAYOUT = Layout(3)
@@ -115,3 +118,32 @@ def make_queue(folder: Path) -> FailingFs:
 def files_of(folder: Path) -> set[str]:
     """Return the paths of all files below `folder`."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+# --- one message, number 7 ------------------------------------------------------------------------
+
+ENTRY = b"u5\0p77\0Fjoe@a.ex\0Tann@b.ex\0Tbob@c.ex\0"
+RECORDS = {Channel.LOCAL: b"Tann@b.ex\0", Channel.REMOTE: b"Tbob@c.ex\0Tcyd@d.ex\0"}
+LOCAL, REMOTE = Ticket(7, Channel.LOCAL), Ticket(7, Channel.REMOTE)
+INFO, LOCAL_FILE, REMOTE_FILE = "info/1/7", "local/1/7", "remote/1/7"
+
+
+def put(folder: Path, path: str, data: bytes, mtime: float = START) -> None:
+    """Make a file of the queue."""
+    (folder / path).write_bytes(data)
+    os.utime(folder / path, (mtime, mtime))
+
+
+def arrive(folder: Path, number: int = 7, todo: bytes = ENTRY) -> None:
+    """Have a message queued: S4."""
+    put(folder, LAYOUT.mess(number), b"message")
+    put(folder, LAYOUT.todo(number), todo, START - 50)
+
+
+def keep(queue: DiskQueue, folder: Path) -> None:
+    """Take message 7 to S5."""
+    arrive(folder)
+    found = queue.arrival(7)
+    assert found is not None
+    queue.keep(found, RECORDS)
+    (folder / "todo/7").unlink()

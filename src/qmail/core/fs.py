@@ -134,9 +134,13 @@ class RealFs:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
         return os.open(path, flags, mode, dir_fd=self._root)
 
+    def open_existing(self, path: str, flags: int = os.O_RDONLY) -> int:
+        """Open a file that is there; return a descriptor. All that reads or changes one does."""
+        return os.open(path, flags | os.O_CLOEXEC, dir_fd=self._root)
+
     def reuse(self, path: str) -> int:
         """Open an existing file for writing from its start; return a descriptor."""
-        return os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._root)
+        return self.open_existing(path, os.O_WRONLY | os.O_NOFOLLOW)
 
     def open_folder(self, path: str) -> int:
         """Open a folder; `fsync` of the descriptor puts the names in it on disk."""
@@ -158,7 +162,7 @@ class RealFs:
 
     def overwrite(self, path: str, offset: int, data: bytes) -> None:
         """Write `data` over what is at `offset`; the file keeps its length and its mtime."""
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._root)
+        fd = self.open_existing(path, os.O_RDWR | os.O_NOFOLLOW)
         try:
             before = os.fstat(fd)
             os.pwrite(fd, data, offset)
@@ -194,7 +198,7 @@ class RealFs:
 
         Raises: OSError (EFBIG): longer than `bytes_max`.
         """
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self._root)
+        fd = self.open_existing(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             data = os.read(fd, min(bytes_max, 65536) + 1)
             if len(data) <= min(bytes_max, 65536):
@@ -209,7 +213,7 @@ class RealFs:
 
     def parts(self, path: str) -> Iterator[bytes]:
         """Yield a file of any length in parts."""
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self._root)
+        fd = self.open_existing(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             while part := os.read(fd, PART_BYTES):
                 yield part
@@ -225,7 +229,7 @@ class RealFs:
 
     def names(self, folder: str) -> Iterator[tuple[str, int]]:
         """Yield name and inode number of every entry of a folder, in no order."""
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
+        fd = self.open_folder(folder)
         try:
             with os.scandir(fd) as entries:
                 for entry in entries:

@@ -21,10 +21,10 @@ or gives away a file from elsewhere. Hence:
 import errno
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
-from qmail.core.fs import PART_BYTES, FileInfo, RealFs, describe
+from qmail.core.fs import FileInfo, RealFs, describe
 
 FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -83,7 +83,7 @@ class HeldFs(RealFs):
         folder, _, name = path.rpartition("/")
         return self._folder(folder), name
 
-    def open_checked(self, path: str, flags: int = os.O_RDONLY) -> int:
+    def open_existing(self, path: str, flags: int = os.O_RDONLY) -> int:
         """Open a file that is the queue's own. Raises: OSError: there is none, or it is not."""
         folder, name = self._at(path)
         fd = os.open(name, flags | FILE_FLAGS, dir_fd=folder)
@@ -118,7 +118,7 @@ class HeldFs(RealFs):
 
     def repair_owner(self, path: str) -> None:
         """Give a file the owner and mode that one in its place has. Raises: OSError."""
-        fd = self.open_checked(path)
+        fd = self.open_existing(path)
         try:
             self.give(fd, self._owner_of(path))
         finally:
@@ -126,7 +126,7 @@ class HeldFs(RealFs):
 
     def resize(self, path: str, size: int) -> None:
         """Cut or fill up a file. Raises: OSError."""
-        fd = self.open_checked(path, os.O_WRONLY)
+        fd = self.open_existing(path, os.O_WRONLY)
         try:
             os.ftruncate(fd, size)
         finally:
@@ -150,27 +150,14 @@ class HeldFs(RealFs):
     def open_append(self, path: str, mode: int = 0o600) -> int:
         """Open a file for writing at its end, made when missing; return a descriptor."""
         try:
-            return self.open_checked(path, os.O_WRONLY | os.O_APPEND)
+            return self.open_existing(path, os.O_WRONLY | os.O_APPEND)
         except FileNotFoundError:
             return self.create(path, mode)
 
-    def reuse(self, path: str) -> int:
-        """Open an existing file for writing from its start; return a descriptor."""
-        return self.open_checked(path, os.O_WRONLY)
-
     def open_folder(self, path: str) -> int:
         """Open a folder; `fsync` of the descriptor puts the names in it on disk."""
-        return os.dup(self._folder(path))
-
-    def overwrite(self, path: str, offset: int, data: bytes) -> None:
-        """Write `data` over what is at `offset`; the file keeps its length and its mtime."""
-        fd = self.open_checked(path, os.O_RDWR)
-        try:
-            before = os.fstat(fd)
-            os.pwrite(fd, data, offset)
-            os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
-        finally:
-            os.close(fd)
+        # One of its own: reading moves a position that a copy of ours would share.
+        return os.open(".", FOLDER_FLAGS, dir_fd=self._folder(path))
 
     def rename(self, old: str, new: str) -> None:
         """Give a file another name, in one step, in place of any file of that name."""
@@ -194,31 +181,9 @@ class HeldFs(RealFs):
 
     def set_mtime(self, path: str, when: float) -> None:
         """Set atime and mtime, seconds since 1970."""
-        fd = self.open_checked(path)
+        fd = self.open_existing(path)
         try:
             os.utime(fd, (when, when))
-        finally:
-            os.close(fd)
-
-    def read(self, path: str, bytes_max: int) -> bytes:
-        """Return the whole file.
-
-        Raises: OSError (EFBIG): longer than `bytes_max`.
-        """
-        with open(self.open_checked(path), "rb", buffering=0) as file:
-            if os.fstat(file.fileno()).st_size > bytes_max:
-                raise OSError(errno.EFBIG, f"{path} is longer than {bytes_max} bytes")
-            data = bytearray()
-            while len(data) <= bytes_max and (part := file.read(PART_BYTES)):
-                data += part
-        return bytes(data[:bytes_max])
-
-    def parts(self, path: str) -> Iterator[bytes]:
-        """Yield a file of any length in parts."""
-        fd = self.open_checked(path)
-        try:
-            while part := os.read(fd, PART_BYTES):
-                yield part
         finally:
             os.close(fd)
 
@@ -229,14 +194,3 @@ class HeldFs(RealFs):
             return describe(os.stat(name, dir_fd=folder, follow_symlinks=False))
         except (FileNotFoundError, NotADirectoryError):
             return None
-
-    def names(self, folder: str) -> Iterator[tuple[str, int]]:
-        """Yield name and inode number of every entry of a folder, in no order."""
-        # A descriptor of its own: reading moves a position that dup would share.
-        fd = os.open(".", FOLDER_FLAGS, dir_fd=self._folder(folder))
-        try:
-            with os.scandir(fd) as entries:
-                for entry in entries:
-                    yield entry.name, entry.inode()
-        finally:
-            os.close(fd)

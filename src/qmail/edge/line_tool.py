@@ -12,6 +12,7 @@ import errno
 import os
 import select
 
+from qmail.edge.feeding import LATE, feed, is_ready
 from qmail.edge.home import command_path, home_folder
 from qmail.edge.standard import read_input, say
 from qmail.edge.submit import submit
@@ -197,13 +198,16 @@ def feed_program(words: Sequence[str], parts: Iterable[bytes]) -> int:
         what = f"unable to run {words[0]}: {reason_of(trouble)}"
         raise ToolError(what, code_of(trouble)) from None
     os.close(reader)
+    fed = LATE
     try:
-        _write(writer, parts)
-    except BaseException:
-        kill_program(pid)
-        raise
+        # What it did not read it need not: its exit code says the rest.
+        fed = feed(writer, parts, PROGRAM_S_MAX)
     finally:
+        if fed == LATE:
+            kill_program(pid)
         os.close(writer)
+    if fed == LATE:
+        raise ToolError("the program took too long to read the message")
     return end_of_program(pid, words[0])
 
 
@@ -240,22 +244,6 @@ def _path_of(program: str) -> str:
     return program
 
 
-def _write(fd: int, parts: Iterable[bytes]) -> None:
-    """Write everything, or as much as is read."""
-    os.set_blocking(fd, False)
-    for part in parts:
-        rest = memoryview(part)
-        while rest:
-            try:
-                rest = rest[os.write(fd, rest) :]
-            except BlockingIOError:
-                if not _is_ready(fd, select.POLLOUT):
-                    raise ToolError("the program took too long to read the message") from None
-            except BrokenPipeError:
-                # It has read what it wants to know; its exit code says the rest.
-                return
-
-
 def end_of_program(pid: int, program: str) -> int:
     """Wait for a program's end; return its exit code.
 
@@ -263,7 +251,7 @@ def end_of_program(pid: int, program: str) -> int:
     """
     watch = os.pidfd_open(pid)
     try:
-        if not _is_ready(watch, select.POLLIN):
+        if not is_ready(watch, select.POLLIN, PROGRAM_S_MAX):
             kill_program(pid)
             raise ToolError(f"{program} took too long and was stopped")
     finally:
@@ -278,9 +266,3 @@ def kill_program(pid: int) -> None:
     """End a program at once."""
     os.kill(pid, _signal.SIGKILL)
     os.waitpid(pid, 0)
-
-
-def _is_ready(fd: int, events: int) -> bool:
-    poll = select.poll()
-    poll.register(fd, events)
-    return bool(poll.poll(PROGRAM_S_MAX * 1000))

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterable
 from typing import Final, NoReturn
 
+from qmail.edge.feeding import ALL, feed, is_ready
 from qmail.edge.home import command_path
 from qmail.protocol.exits import QueueExit
 
@@ -40,12 +41,12 @@ def run_queue_program(
     with _Child(pid, errors[0]) as child:
         complete = False
         try:
-            complete = _feed(message[1], parts)
+            complete = feed(message[1], parts, WAIT_S_MAX) == ALL
         finally:
             os.close(message[1])
             with contextlib.suppress(OSError):
                 if complete:
-                    complete = _feed(envelopes[1], (envelope,))
+                    complete = feed(envelopes[1], (envelope,), WAIT_S_MAX) == ALL
             os.close(envelopes[1])
         code, text = child.ending()
     if code == QueueExit.QUEUED and not complete:
@@ -91,28 +92,6 @@ def _become_program(home: str, program: str, pipes: tuple[tuple[int, int], ...])
         os._exit(code)
 
 
-def _feed(fd: int, parts: Iterable[bytes]) -> bool:
-    """Write everything. Returns False where the program stopped reading."""
-    os.set_blocking(fd, False)
-    for part in parts:
-        rest = memoryview(part)
-        while rest:
-            try:
-                rest = rest[os.write(fd, rest) :]
-            except BlockingIOError:
-                if not _ready(fd, select.POLLOUT):
-                    return False
-            except OSError:
-                return False
-    return True
-
-
-def _ready(fd: int, events: int) -> bool:
-    poll = select.poll()
-    poll.register(fd, events)
-    return bool(poll.poll(WAIT_S_MAX * 1000))
-
-
 class _Child:
     """The running program: at the end of the block it is waited for, whatever happened."""
 
@@ -134,7 +113,7 @@ class _Child:
         self._ended = True
         watch = os.pidfd_open(self._pid)
         try:
-            if not _ready(watch, select.POLLIN):
+            if not is_ready(watch, select.POLLIN, WAIT_S_MAX):
                 os.kill(self._pid, signal.SIGKILL)
                 os.waitpid(self._pid, 0)
                 return QueueExit.TIMEOUT, b""

@@ -30,6 +30,7 @@ from qmail.core.message_source import FileSource
 from qmail.core.owners import Owners
 from qmail.core.quick_delivery import QuickDelivery
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.admission import Admission
 from qmail.edge.descriptors import descriptor_limit, local_slots, raise_descriptor_limit
 from qmail.edge.local_hands import LocalHands
 from qmail.edge.log import complain
@@ -37,7 +38,7 @@ from qmail.edge.lookup import Lookup
 from qmail.edge.offspring import ended_children
 from qmail.edge.passwd import Machine
 from qmail.edge.residents import Residents
-from qmail.edge.station import Door, Listener, Station, inherited_door
+from qmail.edge.station import Door, Station, inherited_door
 from qmail.edge.task_server import TaskServer
 from qmail.protocol.doors import JOB_FRAME_MAX, Job, Report, Slots
 from qmail.protocol.exits import Exit
@@ -154,10 +155,15 @@ class Lspawn:
         self._routes: dict[bytes, tuple[float, Route]] = {}
         self._asking: dict[bytes, list[tuple[int, Job]]] = {}
         self._talked_to: set[Door] = set()
-        self._callers: set[Door] = set()
         self._end_at: float | None = None
-        Listener(self._station, inherited_door(home, "lspawn"), self._on_call)
-        Listener(self._station, inherited_door(home, "mailbox"), self._on_asker)
+        admission = Admission(self._station, NAME)
+        senders, askers = {accounts["qmails"].uid}, {accounts["qmailp"].uid}
+        admission.listen(
+            inherited_door(home, "lspawn"), JOB_FRAME_MAX, senders, self._on_jobs, greet=self._offer
+        )
+        admission.listen(
+            inherited_door(home, "mailbox"), QUESTION_FRAME_MAX, askers, self._on_questions
+        )
         self._station.on_signal(signal.SIGCHLD, self._reap)
         self._station.on_signal(signal.SIGTERM, self._on_term)
         self._station.on_signal(signal.SIGINT, self._on_term)
@@ -198,33 +204,9 @@ class Lspawn:
         if self._end_at is None:
             self._end_at = time.monotonic() + LAST_DELIVERIES_S_MAX
 
-    def _on_call(self, sock: socket.socket) -> None:
-        door = Door(
-            self._station,
-            sock,
-            JOB_FRAME_MAX,
-            on_frames=self._on_jobs,
-            on_close=self._callers.discard,
-        )
-        self._admit(door, "qmails")
-        door.send(Slots(min(JOBS_MAX, local_slots(descriptor_limit()))).pack())
-        door.flush()
-
-    def _on_asker(self, sock: socket.socket) -> None:
-        door = Door(
-            self._station,
-            sock,
-            QUESTION_FRAME_MAX,
-            on_frames=self._on_questions,
-            on_close=self._callers.discard,
-        )
-        self._admit(door, "qmailp")
-
-    def _admit(self, door: Door, account: str) -> None:
-        self._callers.add(door)
-        if door.peer_uid != self._accounts[account].uid:
-            complain(NAME, f"refused a call from uid {door.peer_uid}")
-            door.close()
+    @staticmethod
+    def _offer() -> bytes:
+        return Slots(min(JOBS_MAX, local_slots(descriptor_limit()))).pack()
 
     def _on_jobs(self, door: Door, payloads: list[bytes]) -> None:
         if self._end_at is not None:

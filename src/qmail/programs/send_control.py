@@ -14,8 +14,8 @@ from typing import Final
 
 from qmail.core.operator import Answers, Operator
 from qmail.core.operator_acts import PAUSE
-from qmail.edge.log import complain
-from qmail.edge.station import Door, Listener, Station
+from qmail.edge.admission import Admission
+from qmail.edge.station import Door, Station
 from qmail.protocol.control_door import QUESTION_FRAME_MAX, Answer, Question
 from qmail.protocol.netstring import FrameError
 
@@ -47,28 +47,14 @@ class ControlDesk:
     def __init__(
         self, station: Station, sock: socket.socket, operator: Operator, send_uid: int
     ) -> None:
-        self._station = station
         self._operator = operator
-        self._uids = {0, send_uid, os.geteuid()}
         self._callers: dict[Door, Caller] = {}
         self._ended = 0.0
-        Listener(station, sock, self._on_call)
-
-    def _on_call(self, sock: socket.socket) -> None:
-        door = Door(
-            self._station,
-            sock,
-            QUESTION_FRAME_MAX,
-            on_frames=self._on_questions,
-            on_close=self._on_close,
+        admission = Admission(
+            station, "qmail-send", on_close=self._on_close, callers_max=CALLERS_MAX
         )
-        if door.peer_uid not in self._uids:
-            complain("qmail-send", f"refused a call at run/control from uid {door.peer_uid}")
-            door.close()
-        elif len(self._callers) >= CALLERS_MAX:
-            door.close()
-        else:
-            self._callers[door] = Caller(door)
+        uids = {0, send_uid, os.geteuid()}
+        admission.listen(sock, QUESTION_FRAME_MAX, uids, self._on_questions)
 
     def _on_close(self, door: Door) -> None:
         self._callers.pop(door, None)
@@ -76,7 +62,7 @@ class ControlDesk:
     def _on_questions(self, door: Door, payloads: list[bytes]) -> None:
         caller = self._callers.get(door)
         if caller is None:
-            return
+            caller = self._callers[door] = Caller(door)
         for payload in payloads:
             question = Question.unpack(payload)
             if question.verb == "yes":

@@ -9,7 +9,6 @@ opens no file of a user. Source: spec/oddities.md 2 (CVE-2020-3811, CVE-2020-381
 import gc
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -22,12 +21,13 @@ from qmail.core.routing import Routes, routes_from
 from qmail.core.settings import SendControls
 from qmail.core.verification import by_owner, by_route
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.admission import Admission
 from qmail.edge.caller import CALL_AGAIN_S, Caller, Line
 from qmail.edge.log import complain
 from qmail.edge.lookup import Lookup
 from qmail.edge.offspring import ended_children
 from qmail.edge.passwd import Machine
-from qmail.edge.station import Door, Listener, Station, inherited_door
+from qmail.edge.station import Door, Station, inherited_door
 from qmail.mail import ADDRESS_BYTES_MAX
 from qmail.protocol.doors import REPORT_FRAME_MAX, Report
 from qmail.protocol.exits import Exit
@@ -81,9 +81,13 @@ class Verify:
         self._last_tag = 0
         self._to_mailboxes: list[bytes] = []
         self._talked_to: set[Door] = set()
-        self._callers: set[Door] = set()
         self._is_ending = False
-        Listener(self._station, inherited_door(home, "verify"), self._on_call)
+        Admission(self._station, NAME).listen(
+            inherited_door(home, "verify"),
+            QUESTION_FRAME_MAX,
+            {0, accounts["qmaild"].uid},
+            self._on_questions,
+        )
         self._station.on_signal(signal.SIGCHLD, self._reap)
         self._station.on_signal(signal.SIGHUP, self._read_again)
         self._station.on_signal(signal.SIGTERM, self._on_term)
@@ -130,19 +134,6 @@ class Verify:
             self._routes = routes_from(load(SendControls, control_reader(self._home)))
         except (ControlError, OSError) as trouble:
             complain(NAME, f"{trouble}: going on with the old settings")
-
-    def _on_call(self, sock: socket.socket) -> None:
-        door = Door(
-            self._station,
-            sock,
-            QUESTION_FRAME_MAX,
-            on_frames=self._on_questions,
-            on_close=self._callers.discard,
-        )
-        self._callers.add(door)
-        if door.peer_uid not in (0, self._accounts["qmaild"].uid):
-            complain(NAME, f"refused a call from uid {door.peer_uid}")
-            door.close()
 
     def _on_questions(self, door: Door, payloads: list[bytes]) -> None:
         for payload in payloads:

@@ -1,0 +1,69 @@
+"""Calls at an inner door: taken from those who may call there, told of and ended from others."""
+
+import socket
+from collections.abc import Callable, Collection
+
+from qmail.edge.log import complain
+from qmail.edge.station import Door, Listener, Station
+
+OnFrames = Callable[[Door, list[bytes]], None]
+
+
+def _nothing(_door: Door) -> None:
+    return
+
+
+class Admission:
+    """The open calls of one program. `on_close` is told of each that ends.
+
+    `callers_max`: more at a time are hung up on.
+    """
+
+    def __init__(
+        self,
+        station: Station,
+        program: str,
+        *,
+        on_close: Callable[[Door], None] = _nothing,
+        callers_max: int | None = None,
+    ) -> None:
+        self._station = station
+        self._program = program
+        self._on_close = on_close
+        self._callers_max = callers_max
+        self._callers: set[Door] = set()
+
+    def listen(
+        self,
+        sock: socket.socket,
+        frame_bytes_max: int,
+        uids: Collection[int],
+        on_frames: OnFrames,
+        *,
+        greet: Callable[[], bytes] | None = None,
+    ) -> None:
+        """Take calls of `uids` at a listening door; `greet` makes what each gets first."""
+
+        def on_call(caller: socket.socket) -> None:
+            door = Door(
+                self._station, caller, frame_bytes_max, on_frames=on_frames, on_close=self._closed
+            )
+            is_full = self._callers_max is not None and len(self._callers) >= self._callers_max
+            if door.peer_uid not in uids:
+                complain(self._program, f"refused a call from uid {door.peer_uid}")
+                door.close()
+            elif is_full:
+                door.close()
+            else:
+                # Kept, or nobody would hold the connection.
+                self._callers.add(door)
+                if greet is not None:
+                    door.send(greet())
+                    door.flush()
+
+        Listener(self._station, sock, on_call)
+
+    def _closed(self, door: Door) -> None:
+        if door in self._callers:
+            self._callers.discard(door)
+            self._on_close(door)
