@@ -33,9 +33,9 @@ IMPURE: Final = frozenset({"os", "socket", "asyncio", "time", "random", "logging
 HEAVY: Final = frozenset({"asyncio", "email"})
 """What a program that starts for one message never imports: each costs tens of milliseconds."""
 ONE_MESSAGE: Final = frozenset({
-    "inject", "sendmail", "local", "queue", "getpw",
+    "inject", "newinject", "sendmail", "local", "queue", "getpw",
     "forward", "condredirect", "bouncesaying", "except", "preline", "qreceipt", "qbiff", "qsmhook",
-    "mailsubj", "predate", "datemail", "fastforward", "dotforward",
+    "mailsubj", "predate", "datemail", "fastforward", "dotforward", "iftocc",
 })  # fmt: skip
 """The programs that start for one message; modules named after one (`local_lines`) count too."""
 FRONT: Final = "front"

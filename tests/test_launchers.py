@@ -22,10 +22,12 @@ LINE_TOOLS = (
     "qreceipt",
     "qbiff",
     "qsmhook",
+    "iftocc",
 )
 START_FOR_EVERY_MESSAGE = (
     "sendmail",
     "qmail-inject",
+    "new-inject",
     *LINE_TOOLS,
     "mailsubj",
     "predate",

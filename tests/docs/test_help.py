@@ -12,7 +12,7 @@ from qmail.protocol.options import asks_for_help
 
 FRIENDLY = ("qmail",)
 ANY_ARGUMENT_IS_AN_ADDRESS = ("qmail-getpw",)
-KNOW_H = ("qmail-inject", "sendmail", "datemail", "qmail-pw2u")
+KNOW_H = ("qmail-inject", "new-inject", "sendmail", "datemail", "qmail-pw2u")
 """For these `-h` is an option of their own."""
 SYSEXITS = ("sendmail", "mailq")
 """These end as Sendmail does: 64 is wrong usage."""

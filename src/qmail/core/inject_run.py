@@ -19,12 +19,15 @@ from qmail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Final
 
     from qmail.mail import Result
+    from qmail.protocol.header import Field
 
     Submit = Callable[[Iterator[bytes], Envelope], Result | None]
+    Compose = Callable[[Iterable[Field]], Composed]
+    Prepare = Callable[["Request", "World"], Compose]
 
 HEADER_BYTES_MAX: Final = 16 * 1024 * 1024
 """Only the header is held in memory; one that is longer than this is no header."""
@@ -76,14 +79,15 @@ class _ReadError(Exception):
     """The message can't be read: not to be taken for trouble with what it is written to."""
 
 
-def inject(request: Request, world: World) -> int:
+def inject(request: Request, world: World, prepare: Prepare | None = None) -> int:
     """Complete one message and queue it, or show it. Returns the exit code.
 
+    `prepare` reads everything but the message and returns what composes it; None: as qmail-inject.
     Source: spec/inject.md 1: environment, list file, home, control files, arguments, message.
     """
     codes = world.codes
     try:
-        return _inject(request, world)
+        return _inject(request, world, prepare or _prepare)
     except NoRecipientsError as wrong:
         return _fail(world, str(wrong), codes.usage)
     except (InjectError, HeaderTooLongError) as wrong:
@@ -106,15 +110,15 @@ def _fail(world: World, what: str, code: int) -> int:
     return code
 
 
-def _inject(request: Request, world: World) -> int:
-    order = _order(request, world)
+def _inject(request: Request, world: World, prepare: Prepare) -> int:
+    compose_fields = prepare(request, world)
     reader = HeaderReader(HEADER_BYTES_MAX)
     read = _reading(world.read)
     body: bytes | None = None
     while body is None:
         part = read(PART_BYTES)
         body = reader.feed(part) if part else reader.finish()
-    composed = compose(order, reader.fields)
+    composed = compose_fields(reader.fields)
     for warning in composed.warnings:
         world.say(f"{world.name}: warning: {warning}")
     parts = _message(composed, body, read)
@@ -140,7 +144,7 @@ def _reading(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
     return guarded
 
 
-def _order(request: Request, world: World) -> Order:
+def _prepare(request: Request, world: World) -> Compose:
     environ = world.environ
     person = read_person(environ)
     letters = environ.get(b"QMAILINJECT", b"")
@@ -149,7 +153,8 @@ def _order(request: Request, world: World) -> Order:
     hosts = read_hosts(environ, control_reader(world.home))
     chance = int.from_bytes(world.random(8), "big")
     moment = make_moment(int(world.now()), world.pid, chance)
-    return Order(request, hosts, person, moment, letters, lists)
+    order = Order(request, hosts, person, moment, letters, lists)
+    return lambda fields: compose(order, fields)
 
 
 def _message(composed: Composed, body: bytes, read: Callable[[int], bytes]) -> Iterator[bytes]:

@@ -20,6 +20,7 @@ from qmail.core.controls import (
     shown,
 )
 from qmail.core.host_limits import HostLimit, parse_host_limits
+from qmail.core.host_rules import parse_rules
 from qmail.core.local_controls import LocalControls
 from qmail.core.log_settings import LogSettings, parse_log
 from qmail.core.login_controls import LoginControls
@@ -368,6 +369,23 @@ class InjectControls:
     idhost: bytes = control(parse_host, ME_OR_NAME, doc="Right side of Message-ID.")
 
 
+def parse_rewrite(name: str, lines: list[Line]) -> tuple[bytes, ...]:
+    """Rules for host names, a line each; they are checked, and stay text."""
+    parse_rules(name, lines)
+    return tuple(line.text for line in entries(lines))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewInjectControls:
+    """What new-inject and ofmipd read, besides those of qmail-inject."""
+
+    rewrite: tuple[bytes, ...] | None = control(
+        parse_rewrite,
+        kind="list",
+        doc="=POST:NEW, *POST:NEW, ?POST:NEW, -POST:NEW: how host names are rewritten.",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogControls:
     """What qmail-log and qmail-start read."""
@@ -389,6 +407,7 @@ PROGRAM_CONTROLS: Final[dict[str, type]] = {
     "qmail-pspawn": LoginControls,
     "qmail-rspawn": RemoteControls,
     "qmail-inject": InjectControls,
+    "new-inject": NewInjectControls,
     "qmail-log": LogControls,
 }
 """Which program reads which dataclass, the main one of several: `qmail check` and qmail-showctl

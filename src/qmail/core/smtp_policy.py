@@ -40,7 +40,7 @@ class SmtpPolicy:
         greeting = controls.smtpgreeting
         if greeting is None:
             raise ControlError("smtpgreeting", 1, "neither this file nor control/me is there")
-        databytes = _databytes(controls.databytes, environ.get("DATABYTES"))
+        databytes = message_limit(controls.databytes, environ.get("DATABYTES"))
         self.session_settings = SessionSettings(greeting, databytes)
         self.host_name = controls.me or greeting.partition(b" ")[0]
         self.timeout_s = max(1, controls.timeoutsmtpd)
@@ -76,8 +76,12 @@ class SmtpPolicy:
         return replies.CANNOT_VERIFY
 
 
-def _databytes(control: int, override: str | None) -> int:
-    """Return the limit; DATABYTES without digits is none (spec/control-files.md 4.2)."""
+def message_limit(control: int, override: str | None) -> int:
+    """Return how large a message may be, in bytes; 0 is no limit.
+
+    `control`: control/databytes. `override`: DATABYTES, which without digits is no limit.
+    Source: spec/control-files.md 4.2.
+    """
     if override is None:
         return control
     digits = override[: len(override) - len(override.lstrip("0123456789"))]

@@ -3,8 +3,10 @@
 A client that tcpclient starts reads descriptor 6 and writes 7, a server under tcpserver 0 and 1.
 """
 
+import contextlib
 import os
 import select
+import socket
 import time
 from typing import Final, NamedTuple
 
@@ -13,6 +15,10 @@ RECEIVE_BYTES: Final = 65536
 
 class WireError(Exception):
     """The other side is gone, or too slow: nothing more can be said to it."""
+
+
+class WireTimeoutError(WireError):
+    """It was too slow."""
 
 
 class Limits(NamedTuple):
@@ -59,7 +65,7 @@ class TimedWire:
             if deadline is not None:
                 wait_s = min(wait_s, deadline - time.monotonic())
             if wait_s <= 0 or not self._in.poll(wait_s * 1000):
-                raise WireError("network read error: timed out")
+                raise WireTimeoutError("network read error: timed out")
             try:
                 data = os.read(self._fds[0], RECEIVE_BYTES)
             except BlockingIOError:
@@ -70,6 +76,18 @@ class TimedWire:
                 raise WireError("network read error: end of file")
             return data
 
+    def linger(self, wait_s: float) -> None:
+        """Let the other side read our last words: end our side, read on without looking.
+
+        Closing with unread input would make the kernel throw those words away.
+        """
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._fds[1])) as sock:
+            sock.shutdown(socket.SHUT_WR)
+        deadline = time.monotonic() + wait_s
+        with contextlib.suppress(WireError):
+            while True:
+                self.read(deadline)
+
     def write(self, data: bytes) -> None:
         """Send everything.
 
@@ -78,7 +96,7 @@ class TimedWire:
         rest = memoryview(data)
         while rest:
             if not self._out.poll(self._limits.write_s * 1000):
-                raise WireError("network write error: timed out")
+                raise WireTimeoutError("network write error: timed out")
             try:
                 rest = rest[os.write(self._fds[1], rest) :]
             except BlockingIOError:
