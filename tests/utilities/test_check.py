@@ -135,6 +135,19 @@ def test_a_file_of_the_queue_that_is_somebody_elses_points_at_the_repair(
         assert f"qmail queue check --repair --home {home}'" in check()[1]
 
 
+def test_a_restored_message_points_at_the_repair(check: Check, home: Path) -> None:
+    path = home / "queue/mess/0/23"
+    path.write_bytes(b"text")
+    if IS_ROOT:
+        os.chown(path, home.stat().st_uid, home.stat().st_gid)
+    code, output = check()
+    assert code == 1
+    assert f"warning: a message in {home}/queue/mess under another number" in output
+    assert f"run 'qmail queue check --repair --home {home}'" in output
+    path.rename(home / f"queue/mess/0/{path.stat().st_ino}")
+    assert check()[0] == 0
+
+
 def test_a_repair_that_was_cut_off_is_an_error(check: Check, home: Path) -> None:
     (home / "queue/repair").mkdir()
     (home / "queue/repair/unfinished").write_text("check --repair\n")

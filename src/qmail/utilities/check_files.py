@@ -44,6 +44,7 @@ def check_files(report: Report, home: str, accounts: Accounts) -> None:
     for place in wanted:
         _check_place(report, home, accounts, place)
     _check_queue_files(report, home, accounts)
+    _check_numbers(report, home)
     _check_repairs(report, home)
     _check_queue_disk(report, home)
     _check_aliases(report, home)
@@ -110,6 +111,18 @@ def _check_queue_files(report: Report, home: str, accounts: Accounts) -> None:
             report.error(f"{path} does not belong to {name}: {_remedy(home, 'queue/')}")
         if len(wrong) > SHOWN_MAX:
             report.error(f"{len(wrong) - SHOWN_MAX} more such files in {home}/queue/{folder}")
+
+
+def _check_numbers(report: Report, home: str) -> None:
+    """A message is called by its inode; one that was restored or copied is not."""
+    names = ((os.path.basename(path), found) for path, found in _files_below(f"{home}/queue/mess"))
+    count = sum(is_number(name) and int(name) != found.st_ino for name, found in names)
+    if count:
+        what = "a message" if count == 1 else f"{count} messages"
+        report.warning(
+            f"{what} in {home}/queue/mess under another number than the inode's, as after a"
+            f" restore: {_remedy(home, 'queue/')}"
+        )
 
 
 def _is_message_file(name: str) -> bool:
