@@ -60,6 +60,9 @@ HOW: Final = """\
   any mail. Idle connections have each read their greeting.
 - **sendmail**: median time of 20 runs of `sendmail -t` on one small message, ours and Postfix's in
   turn. Cold means a new process each; the files are in the page cache.
+- **1,000 injections**: ten shells at once, each of which runs `sendmail -t -i` on a message of 4 KB
+  a hundred times, one after the other. The rate is by the time until the last of them has ended,
+  that is, all is in the queue; "delivered" by the time until the last message is in the maildir.
 - **Postfix** is Debian's package with its defaults, in a configuration directory and queue of its
   own on a port of its own, logging to a file; without chroot, without TLS. Ours is a home made by
   `qmail init`, started by `qmail-start ./Maildir/`, logging to a file.

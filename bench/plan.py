@@ -13,6 +13,7 @@ from bench.extras import idle_connections, idle_memory, sendmail_ms, sync_calls_
 from bench.fanout import FanOut, measure_fan_out
 from bench.fifty import measure_fifty
 from bench.ground import Ground
+from bench.injection import MESSAGES, WARM_UP, Injection, inject
 from bench.load import Sink
 from bench.mailbox import make_account, remove_account
 from bench.measure import Field, make_field, measure
@@ -29,6 +30,7 @@ from bench.report import (
     fan_out_single,
     fifty_singles,
     idle_single,
+    injection_singles,
     memory_single,
     share_single,
     waiting_singles,
@@ -174,6 +176,8 @@ class Bench:
                 self._measure_memory(servers)
             if "sendmail" in self._plan.parts:
                 self._measure_sendmail(servers, field)
+            if "inject" in self._plan.parts:
+                self._measure_injection(servers, field)
             for kind in (Kind.LOCAL, Kind.RELAY):
                 if kind.value in self._plan.parts:
                     self._measure_kind(kind, servers, field)
@@ -199,6 +203,18 @@ class Bench:
         self._report.singles.append(
             Single("sendmail of one small message", shown[0], (*shown, NONE)[1], target)
         )
+
+    def _measure_injection(self, servers: list[Server], field: Field) -> None:
+        """Measure sendmail started by many at once; a first, short round is not counted."""
+        self._say("bench: injection")
+        folder = self._plan.ground.path
+        samples: list[list[Injection]] = [[] for _ in servers]
+        for server in servers:
+            inject(server, field.mailbox, folder, WARM_UP)
+        for _ in self._rounds():
+            for server, side in zip(servers, samples, strict=True):
+                side.append(inject(server, field.mailbox, folder, MESSAGES))
+        self._report.singles += injection_singles(samples)
 
     def _measure_kind(self, kind: Kind, servers: list[Server], field: Field) -> None:
         for variant in variants(kind):

@@ -8,6 +8,7 @@ from typing import Final
 from bench.extras import IdleConnections, Memory
 from bench.fanout import HOSTS, FanOut
 from bench.fifty import Fifty
+from bench.injection import MESSAGES, PROCESSES, Injection
 from bench.machine import Machine
 from bench.values import Kind, Sample, Variant
 from bench.waiting import Waiting
@@ -29,6 +30,7 @@ SUITE_MB_TARGET: Final = 200
 IDLE_MB_TARGET: Final = 150
 USERS_SHARE_TARGET: Final = 0.5
 SENDMAIL_MS_TARGET: Final = 60
+INJECTION_RATIO_TARGET: Final = 1
 FAN_OUT_S_TARGET: Final = 5
 FIRST_DELIVERY_S_TARGET: Final = 5
 LIST_S_TARGET: Final = 1
@@ -187,6 +189,30 @@ def share_single(many: Sequence[Sequence[Sample]], one: Sequence[Sequence[Sample
 
     title = "rate to 1,000 users, by the rate to one of them"
     return Single(title, shown(0), shown(1), f"at least {USERS_SHARE_TARGET}")
+
+
+def injection_singles(sides: Sequence[Sequence[Injection]]) -> list[Single]:
+    """Write how many messages a second sendmail takes from many at once, and what that makes."""
+    title = f"{MESSAGES} messages by {PROCESSES} processes that start sendmail"
+
+    def shown(at: int) -> str:
+        if at >= len(sides):
+            return NONE
+        rates = [one.rate for one in sides[at]]
+        arrived = median(MESSAGES / one.arrived_s for one in sides[at])
+        return f"{number(median(rates))}/s ({span(rates)}), {number(arrived)}/s delivered"
+
+    found = [Single(title, shown(0), shown(1))]
+    if len(sides) > 1:
+        ratios = [a.rate / b.rate for a, b in zip(*sides, strict=True)]
+        found.append(
+            Single(
+                f"{title}: ratio",
+                f"{number(median(ratios), 2)} ({span(ratios, 2)})",
+                target=f"at least {INJECTION_RATIO_TARGET}",
+            )
+        )
+    return found
 
 
 def idle_single(found: IdleConnections) -> Single:

@@ -25,7 +25,7 @@ FLOORS: Final = {
     "edge": frozenset({"mail", "protocol", "edge"}),
     "programs": frozenset({"mail", "protocol", "core", "edge"}),
     "utilities": frozenset({"mail", "protocol", "core", "edge", "launchers"}),
-    "launchers": frozenset({"launchers"}),
+    "launchers": frozenset({"launchers", "mail"}),
 }
 """Which floors each floor may import: mail <- protocol <- core, edge <- programs, utilities."""
 IMPURE: Final = frozenset({"os", "socket", "asyncio", "time", "random", "logging"})

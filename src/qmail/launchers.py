@@ -2,7 +2,8 @@
 
 `python -m qmail.launchers BIN_DIR` writes a script for each program. It runs the interpreter
 without its environment variables and without the scan of site-packages (`-IS`), which takes longer
-than a small program's work; packages from there are found all the same. Source: design.md, "Speed".
+than a small program's work; packages from there are found all the same. Programs that start for
+every message have a bundle besides (qmail/bundles.py). Source: design.md, "Speed".
 """
 
 from __future__ import annotations
@@ -89,6 +90,23 @@ PROGRAMS: Final[Mapping[str, str]] = {
 }
 """Every command, and the module whose `main` it calls. pyproject.toml lists the same names."""
 
+QUICK: Final = (
+    "qmail.programs.sendmail",
+    "qmail.programs.inject",
+    "qmail.programs.queue",
+    "qmail.utilities.forward",
+    "qmail.utilities.condredirect",
+    "qmail.utilities.bouncesaying",
+    "qmail.utilities.except_",
+    "qmail.utilities.preline",
+    "qmail.utilities.qsmhook",
+    "qmail.utilities.qreceipt",
+    "qmail.utilities.mailsubj",
+    "qmail.utilities.predate",
+    "qmail.utilities.datemail",
+)
+"""Those that start for every message: they have a bundle (qmail/bundles.py) and end at once."""
+
 SHEBANG_BYTES_MAX: Final = 127
 """Longest first line that every kernel understands."""
 
@@ -104,6 +122,36 @@ except Exception:
     traceback.print_exc()
     code = 111
 sys.exit(code)
+"""
+
+_QUICK_SCRIPT: Final = """\
+import sys
+sys.path += {folders!r}
+try:
+    from gc import disable
+    from marshal import loads
+    # So short a life makes little garbage.
+    disable()
+    with open({start!r} + sys.implementation.cache_tag + ".bundle", "rb") as file:
+        loader, sources, codes = loads(file.read())
+    exec(loader)
+    install(sources, codes)
+except Exception:
+    # The modules are found without it, one by one.
+    pass
+from {module} import main
+try:
+    code = main(sys.argv[1:])
+    if sys.stdout is not None:
+        sys.stdout.flush()
+except Exception:
+    # Anything unforeseen is temporary: Python's own exit code, 1, would bounce mail.
+    import traceback
+    traceback.print_exc()
+    code = 111
+# Taking the interpreter apart would cost as much as a tenth of its life.
+from posix import _exit
+_exit(code)
 """
 
 
@@ -140,7 +188,15 @@ def script_of(module: str, python: str, folders: Sequence[str]) -> str:
         # A string to Python, a command to the shell: the kernel cannot start this interpreter.
         quoted = "'" + python.replace("'", "'\"'\"'") + "'"
         first = f"#!/bin/sh\n'''exec' {quoted} -IS \"$0\" \"$@\"\n' '''\n"
-    return first + _SCRIPT.format(folders=list(folders), module=module)
+    if module not in QUICK:
+        return first + _SCRIPT.format(folders=list(folders), module=module)
+    start = bundle_path(module, "").removesuffix(".bundle")
+    return first + _QUICK_SCRIPT.format(folders=list(folders), module=module, start=start)
+
+
+def bundle_path(module: str, tag: str) -> str:
+    """Return where the bundle of a program lies, for the interpreter with that cache tag."""
+    return os.path.join(package_folder(), "qmail", "__pycache__", f"{module}.{tag}.bundle")
 
 
 def write_launchers(folder: str) -> None:
@@ -178,8 +234,12 @@ def main(argv: Sequence[str]) -> int:
     except OSError as trouble:
         print(f"launchers: fatal: {argv[0]}: {trouble.strerror}", file=sys.stderr)
         return 111
+    from qmail.bundles import write_bundles  # noqa: PLC0415 - only the installer needs it
+
     if not compile_package():
         print("launchers: warning: unable to write compiled files", file=sys.stderr)
+    for wrong in write_bundles(QUICK, import_folders(), bundle_path):
+        print(f"launchers: warning: {wrong}", file=sys.stderr)
     return 0
 
 
