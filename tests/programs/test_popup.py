@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.fakes.certificates import client_context, write_pem
 from tests.fakes.queue_door import WAIT_S_MAX
 from tests.programs.pop3_world import (
     IS_ROOT,
@@ -290,3 +291,66 @@ def test_a_wrong_password_takes_its_time(checker: Checker) -> None:
         session.send(b"USER joe", b"PASS x")
         assert session.line() + session.line() == OK + replies.LOGIN_REFUSED.wire
     assert time.monotonic() - began > 0.9
+
+
+# --- TLS ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "control").mkdir()
+    return tmp_path
+
+
+def test_rfc2595_stls_where_there_is_a_certificate(
+    checker: Checker, home: Path, root: Path
+) -> None:
+    pem = write_pem(home / "control")
+    with popup("mail.example", *checker.words, QMAIL_HOME=str(home)) as session:
+        session.line()
+        session.send(b"CAPA")
+        assert b"STLS\r\n" in list(iter(session.line, b".\r\n"))
+        session.send(b"STLS")
+        assert session.line() == replies.TLS_GO_AHEAD.wire
+        with client_context(pem).wrap_socket(session.sock, server_hostname="me.ex") as sock:
+            sock.sendall(b"CAPA\r\nSTLS\r\nUSER joe\r\nPASS open sesame \r\n")
+            sock.sendall(b"RETR 1\r\nDELE 1\r\nQUIT\r\n")
+            said = b""
+            while data := sock.recv(4096):
+                said += data
+        assert session.end() == (1, b"")
+    capa, _, rest = said.partition(b"\r\n.\r\n")
+    assert b"STLS" not in capa
+    assert b"SASL PLAIN" in capa
+    message = b"Subject: a\r\n\r\none\r\n.\r\n"
+    assert rest == replies.TLS_ALREADY.wire + OK * 3 + message + OK * 2
+    assert names(root) == []
+
+
+def test_rfc2595_what_is_sent_in_clear_behind_stls_is_no_command(
+    checker: Checker, home: Path
+) -> None:
+    write_pem(home / "control")
+    with popup("mail.example", *checker.words, QMAIL_HOME=str(home)) as session:
+        said = session.play(b"STLS\r\nUSER joe\r\nPASS open sesame \r\nSTAT\r\n")
+        code, errors = session.end()
+    first, second, alert = said.split(b"\r\n", 2)
+    assert (first, second) == (b"+OK mail.example", b"+OK begin TLS")
+    assert b"+OK" not in alert
+    assert code == 1
+    assert errors.startswith(b"qmail-popup: TLS: ")
+    assert checker.proofs() == []
+
+
+def test_without_a_certificate_there_is_no_stls(checker: Checker, home: Path) -> None:
+    with popup("mail.example", *checker.words, QMAIL_HOME=str(home)) as session:
+        session.line()
+        session.send(b"STLS")
+        assert session.line() == replies.NO_STLS.wire
+        (home / "control/servercert.pem").write_text("nothing\n")
+    with popup("mail.example", *checker.words, QMAIL_HOME=str(home)) as session:
+        assert session.play(b"STLS\r\n").endswith(replies.TLS_GO_AHEAD.wire)
+        code, errors = session.end()
+    assert (code, errors.count(b"\n")) == (1, 1)
+    assert errors.startswith(b"qmail-popup: fatal: no TLS: ")
+    assert b"servercert.pem" in errors

@@ -1,8 +1,14 @@
 """The server's certificate: where it lies, and what it says of itself."""
 
+from __future__ import annotations
+
 import os
-from dataclasses import dataclass
-from typing import Final
+
+from qmail.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 CERTIFICATE: Final = "servercert.pem"
 """In control/: the certificate, those of its chain, and the key unless it lies in KEY."""
@@ -14,8 +20,7 @@ class BadCertificateError(ValueError):
     """It can't be understood; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Record):
     """What a certificate says. Times are seconds since 1970."""
 
     names: tuple[str, ...]

@@ -12,6 +12,7 @@ import fcntl
 import os
 import time
 
+from qmail.edge.certificate import certificate_files
 from qmail.edge.home import home_folder
 from qmail.edge.line_tool import start_program
 from qmail.edge.line_wire import LineWire
@@ -19,7 +20,7 @@ from qmail.edge.standard import say
 from qmail.edge.wire import GoneError
 from qmail.protocol import pop3
 from qmail.protocol import pop3_replies as replies
-from qmail.protocol.pop3_login import PLAIN, Login, LoginSession
+from qmail.protocol.pop3_login import PLAIN, Login, LoginSession, StartTls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,12 +47,16 @@ REFUSED_EXIT_CODES: Final[Mapping[int, Reply]] = {
 def converse(host: bytes, command: Sequence[str], environ: Mapping[str, str]) -> None:
     """Hold the conversation to its end, the session that the login program begins included."""
     challenge = b"<%b@%b>" % (os.urandom(12).hex().encode(), host)
-    has_apop = offers_apop(environ)
-    offer = pop3.Offer(has_user=True, has_apop=has_apop, mechanisms=(PLAIN,))
-    session = LoginSession(challenge if has_apop else host, offer)
+    offer = offer_of(environ)
+    session = LoginSession(challenge if offer.has_apop else host, offer)
     failures = 0
-    while (login := _next_login(session)) is not None:
-        proof = proof_of(login, challenge)
+    while (event := _next_event(session)) is not None:
+        if isinstance(event, StartTls):
+            if not start_tls():
+                return
+            session.tls_started(offer._replace(has_tls=True))
+            continue
+        proof = proof_of(event, challenge)
         reply = replies.LOGIN_REFUSED if proof is None else try_login(command, proof)
         if reply is None:
             return
@@ -64,30 +69,52 @@ def converse(host: bytes, command: Sequence[str], environ: Mapping[str, str]) ->
             session.feed(b"")
 
 
-def offers_apop(environ: Mapping[str, str]) -> bool:
-    """Say whether the greeting has a challenge: nobody should be made to use MD5 unasked."""
-    return "APOP" in environ or os.path.exists(f"{home_folder()}/control/apop")
+def offer_of(environ: Mapping[str, str]) -> pop3.Offer:
+    """Return what clients may log in with. APOP is not among it unasked: it rests on MD5."""
+    home = home_folder()
+    return pop3.Offer(
+        has_user=True,
+        has_apop="APOP" in environ or os.path.exists(f"{home}/control/apop"),
+        mechanisms=(PLAIN,),
+        has_stls=certificate_files(home) is not None,
+    )
 
 
-def _next_login(session: LoginSession) -> Login | None:
-    """Talk to the client until it wants to log in; None: it is gone, or has said QUIT."""
+def start_tls() -> bool:
+    """Speak TLS with the client from now on. False: it can't be had, and it is too late to say."""
+    # Few connections come here, and the library takes longer to import than all the rest.
+    from qmail.edge.tls import TlsError, server_context  # noqa: PLC0415
+    from qmail.edge.tls_relay import put_tls_in_front  # noqa: PLC0415
+
+    files = certificate_files(home_folder())
+    try:
+        if files is not None:
+            put_tls_in_front(server_context(*files), NAME)
+    except (TlsError, OSError) as trouble:
+        say(f"{NAME}: fatal: no TLS: {trouble}")
+        return False
+    return files is not None
+
+
+def _next_event(session: LoginSession) -> Login | StartTls | None:
+    """Talk until the client wants to log in, or TLS; None: it is gone, or has said QUIT."""
     with LineWire(TIMEOUT_S) as wire:
         try:
-            login = _talk(session, wire)
-            if login is None:
+            event = _talk(session, wire)
+            if event is None:
                 wire.finish()
         except (GoneError, TimeoutError):
             return None
-        return login
+        return event
 
 
-def _talk(session: LoginSession, wire: LineWire) -> Login | None:
+def _talk(session: LoginSession, wire: LineWire) -> Login | StartTls | None:
     wire.begin_wait()
     while True:
         event = session.next_event()
         out = session.bytes_to_send()
         wire.write(out)
-        if isinstance(event, Login):
+        if isinstance(event, Login | StartTls):
             return event
         if session.is_closed:
             return None
