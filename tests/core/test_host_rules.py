@@ -89,7 +89,7 @@ def test_a_file_of_ones_own_comes_first(tmp_path: Path) -> None:
     del files["rewrite"]
     assert read_rewriting(environ, files.get).idhost == b"h.me.ex"
     own.write_bytes(b"x\n")
-    with pytest.raises(ControlError, match="QMAILREWRITEFILE:1: "):
+    with pytest.raises(ControlError, match=r"/own:1: \"x\" is not "):
         read_own_rules(environ)
 
 

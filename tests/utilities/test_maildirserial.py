@@ -1,9 +1,12 @@
 """maildirserial: which files are offered, and what follows each report (spec/companion.md 3.1)."""
 
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
+from tests.fakes.smtp_server import FakeServer
 from tests.utilities.serial_world import Serial
 
 # A client that tells the same of every file.
@@ -164,6 +167,36 @@ def test_more_names_than_a_pipe_holds_reach_a_client_that_answers_late(world: Se
     late += 'done <"$QUEUED.names"\n'
     assert world.serial(world.client(late)).code == 0
     assert world.left == []
+
+
+def test_kill_it_at_any_time_and_no_message_is_lost(world: Serial) -> None:
+    for number in range(40):
+        world.deliver(number, b"number %d.\n" % number)
+    with FakeServer() as server:
+        words = ["maildirserial", str(world.maildir), "far-", "tcpclient", "-RHl0", "127.0.0.1",
+                 str(server.port), "serialsmtp", "far-", "me.ex"]  # fmt: skip
+        for count in (1, 5, 10):
+            process = subprocess.Popen(
+                [str(world.home / "bin" / words[0]), *words[1:]],
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=world.environ,
+                start_new_session=True,
+            )
+            assert process.stderr is not None
+            for _ in range(count):
+                process.stderr.readline()
+            # With its client, as when the power goes.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate(timeout=60)
+        taken = {mail.data for mail in server.taken}
+        left = {path.read_bytes().partition(b"number")[2] for path in world.maildir.glob("new/*")}
+        for number in range(40):
+            wire = b"number %d.\r\n" % number
+            assert wire in taken or b" %d.\n" % number in left
+        assert len(left) < 40
+        assert world.smtp(server.port).code == 0
+    assert len({mail.data for mail in server.taken}) == 40
 
 
 @pytest.mark.parametrize(

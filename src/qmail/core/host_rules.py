@@ -50,6 +50,14 @@ def _has_mark(text: bytes) -> bool:
     return any(mark in text for mark in (b".", b"[", b"]"))
 
 
+class RulesFileError(ControlError):
+    """A file of one's own that can't be used; the text names it, the line and what is wrong."""
+
+    def __init__(self, path: bytes, line: int, wrong: str) -> None:
+        super().__init__(VARIABLE.decode(), line, wrong)
+        self.args = (f"{path.decode(errors='replace')}:{line}: {wrong}",)
+
+
 class Rules:
     """The rules of one host."""
 
@@ -109,15 +117,17 @@ def read_own_rules(environ: Mapping[bytes, bytes]) -> Rules | None:
     path = environ.get(VARIABLE)
     if path is None:
         return None
-    name = VARIABLE.decode()
     try:
         with open(path, "rb") as file:
             raw = file.read(CONTROL_BYTES_MAX + 1)
     except FileNotFoundError:
         return None
     if len(raw) > CONTROL_BYTES_MAX:
-        raise ControlError(name, 1, f"longer than {CONTROL_BYTES_MAX} bytes")
-    return Rules(parse_rules(name, split_lines(raw)))
+        raise RulesFileError(path, 1, f"longer than {CONTROL_BYTES_MAX} bytes")
+    try:
+        return Rules(parse_rules(NAME, split_lines(raw)))
+    except ControlError as wrong:
+        raise RulesFileError(path, wrong.line, wrong.wrong) from None
 
 
 class Rewriting(Record):
