@@ -24,10 +24,11 @@ from qmail.protocol.address_list import (
     Phrase,
     Token,
     addresses,
-    parse_list,
+    elements,
     plain,
     quote,
     written,
+    written_element,
 )
 from qmail.protocol.encoded_word import encode_words
 from qmail.protocol.header import Field, folded, make_field
@@ -161,7 +162,7 @@ class _Draft:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._rewriter = Rewriter(order.hosts)
-        self._saved: list[bytes] = []
+        self._saved = bytearray()
         self._present: set[bytes] = set()
         self._is_resent = False
         self._recipients: dict[str, list[bytes]] = {"plain": [], "resent": []}
@@ -185,28 +186,29 @@ class _Draft:
             self._take_recipients(field, treatment)
         elif name not in self._deleted:
             self._present.add(name)
-            raw = field.raw if treatment is None else self._rewritten(field, self._items(field))
-            self._saved.append(raw)
+            self._saved += field.raw if treatment is None else self._understood(field)
 
     def _take_return_path(self, field: Field) -> None:
         if b"s" in self._order.letters:
             return
-        found = addresses(self._items(field))
-        if not self._has_return_path and found:
-            self._has_return_path = True
-            try:
-                self._returned = envelope_address(found[-1])
-            except AddressSyntaxError as wrong:
-                raise _field_error(field, wrong) from wrong
+        last: Address | None = None
+        try:
+            for items in elements(field.value):
+                last = addresses(items)[-1] if addresses(items) else last
+            if last is not None and not self._has_return_path:
+                self._returned = envelope_address(self._rewriter.rewrite(last))
+        except AddressSyntaxError as wrong:
+            raise _field_error(field, wrong) from wrong
+        self._has_return_path = self._has_return_path or last is not None
 
     def _take_recipients(self, field: Field, treatment: _Treatment) -> None:
         self._present.add(field.name)
+        found: list[bytes] = []
         try:
-            items = self._parsed(field)
-            found = [envelope_address(address) for address in addresses(items)]
+            rewritten = self._rewritten(field, found)
         except AddressSyntaxError as wrong:
             self._warnings.append(str(_field_error(field, wrong)))
-            self._saved += [field.raw] if treatment.is_kept else []
+            self._saved += field.raw if treatment.is_kept else b""
             return
         found = [address for address in found if address]
         # Right to left, as the field was parsed.
@@ -214,22 +216,25 @@ class _Draft:
         if treatment.is_public:
             self._public.append(found)
         if treatment.is_kept:
-            self._saved.append(self._rewritten(field, items))
+            self._saved += rewritten
 
-    def _items(self, field: Field) -> list[Item]:
+    def _understood(self, field: Field) -> bytes:
         try:
-            return self._parsed(field)
+            return self._rewritten(field, None)
         except AddressSyntaxError as wrong:
             raise _field_error(field, wrong) from wrong
 
-    def _parsed(self, field: Field) -> list[Item]:
-        rewrite = self._rewriter.rewrite
-        items = parse_list(field.value)
-        return [rewrite(item) if isinstance(item, Address) else item for item in items]
-
-    @staticmethod
-    def _rewritten(field: Field, items: list[Item]) -> bytes:
-        return folded(field.label, written(items))
+    def _rewritten(self, field: Field, found: list[bytes] | None) -> bytes:
+        """Return the field with its addresses made whole; `found` gets them for the envelope."""
+        pieces = []
+        for items in elements(field.value):
+            for at, item in enumerate(items):
+                if isinstance(item, Address):
+                    items[at] = address = self._rewriter.rewrite(item)
+                    if found is not None:
+                        found.append(envelope_address(address))
+            pieces.append(written_element(items))
+        return folded(field.label, pieces)
 
     # --- the envelope ---
 
@@ -242,7 +247,7 @@ class _Draft:
             raise NoRecipientsError(NO_RECIPIENTS)
         new = [field.raw for field in self._added(sender)]
         return Composed(
-            b"".join(new + self._saved), sender, tuple(recipients), tuple(self._warnings)
+            b"".join((*new, self._saved)), sender, tuple(recipients), tuple(self._warnings)
         )
 
     def _sender(self) -> bytes:

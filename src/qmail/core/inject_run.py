@@ -112,16 +112,12 @@ def _fail(world: World, what: str, code: int) -> int:
 
 def _inject(request: Request, world: World, prepare: Prepare) -> int:
     compose_fields = prepare(request, world)
-    reader = HeaderReader(HEADER_BYTES_MAX)
     read = _reading(world.read)
-    body: bytes | None = None
-    while body is None:
-        part = read(PART_BYTES)
-        body = reader.feed(part) if part else reader.finish()
-    composed = compose_fields(reader.fields)
+    header = _Header(read)
+    composed = compose_fields(header.fields())
     for warning in composed.warnings:
         world.say(f"{world.name}: warning: {warning}")
-    parts = _message(composed, body, read)
+    parts = _message(composed, header.body, read)
     if request.is_shown:
         for part in parts:
             world.show(part)
@@ -132,6 +128,24 @@ def _inject(request: Request, world: World, prepare: Prepare) -> int:
     text = result.text.decode("ascii", "replace").strip()
     codes = world.codes
     return _fail(world, text, codes.refused if result.letter == ord("D") else codes.later)
+
+
+class _Header:
+    """The header of a message as it is read; `body` is then what came along of the rest."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        self.body = b""
+
+    def fields(self) -> Iterator[Field]:
+        reader = HeaderReader(HEADER_BYTES_MAX)
+        body: bytes | None = None
+        while body is None:
+            part = self._read(PART_BYTES)
+            body = reader.feed(part) if part else reader.finish()
+            yield from reader.fields
+            reader.fields.clear()
+        self.body = body
 
 
 def _reading(read: Callable[[int], bytes]) -> Callable[[int], bytes]:

@@ -5,45 +5,61 @@ Source: spec/inject.md 6 and 8, spec/oddities.md 8; RFC 5322 3.2 and 3.4.
 
 from __future__ import annotations
 
+from qmail.protocol.address_tokens import (
+    AT,
+    ATOM,
+    COMMA,
+    COMMENT,
+    DOT,
+    LITERAL,
+    QUOTED,
+    WORDS,
+    AddressSyntaxError,
+    Token,
+    scan,
+    tokenise,
+)
 from qmail.protocol.encoded_word import encode_words
 from qmail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Final
 
-ATOM: Final = "atom"
-QUOTED: Final = "quoted string"
-LITERAL: Final = "literal"
-COMMENT: Final = "comment"
-WORDS: Final = (ATOM, QUOTED, LITERAL, COMMENT)
-"""Kinds of tokens with a text. The others are one byte long, and their kind is that byte."""
+__all__ = [
+    "AT",
+    "ATOM",
+    "COMMA",
+    "COMMENT",
+    "DOT",
+    "LITERAL",
+    "QUOTED",
+    "WORDS",
+    "Address",
+    "AddressSyntaxError",
+    "Phrase",
+    "Token",
+    "addresses",
+    "elements",
+    "group",
+    "parse_list",
+    "plain",
+    "quote",
+    "tokenise",
+    "written",
+    "written_element",
+]
 
-_SPECIALS: Final = b".,@<>:;"
-_BLANKS: Final = b" \t\r\n"
-_ATOM_ENDS: Final = _BLANKS + b'([":<>;@,.'
-# Where a scanner has to look: all other bytes are passed over at once.
-_MARKS: Final = bytes(0 if byte in _ATOM_ENDS + b")]\\" else 97 for byte in range(256))
+PART_TOKENS_MAX: Final = 100_000
+"""As many tokens are held at a time: those between two commas."""
 _ATOM_BYTES: Final = bytes(byte for byte in range(33, 127) if byte not in b'()<>[]:;@\\,."')
 _AROUND: Final = {ATOM: b'""', QUOTED: b'""', LITERAL: b"[]", COMMENT: b"()"}
-_ESCAPED: Final = b'"[]()\\\r\n'
+# The backslash first: those that are put in stay single.
+_ESCAPED: Final = b'\\"[]()\r\n'
 _LOCAL_BYTES: Final = (
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_{|}~.`"
 )
-
-
-class AddressSyntaxError(ValueError):
-    """Text that is no address list; it says why."""
-
-
-class Token(Record):
-    """One lexical token. `text` has neither quotes, brackets nor backslashes."""
-
-    kind: str
-    text: bytes
-    spaced: bool = False
-    """White space stood before it."""
 
 
 class Address(Record):
@@ -58,116 +74,8 @@ class Phrase(Record):
     tokens: tuple[Token, ...]
 
 
-AT: Final = Token("@", b"@")
-DOT: Final = Token(".", b".")
-COMMA: Final = Token(",", b",")
-
 if TYPE_CHECKING:
     Item = Token | Address | Phrase
-
-
-# --- text to tokens -----------------------------------------------------------------------------
-
-
-def tokenise(text: bytes) -> list[Token]:
-    """Cut `text` into tokens.
-
-    Raises: AddressSyntaxError: a stray bracket or parenthesis, or something that does not end.
-    """
-    return _Scanner(text).tokens()
-
-
-class _Scanner:
-    def __init__(self, text: bytes) -> None:
-        self._text = text
-        self._marks = text.translate(_MARKS)
-        self._at = 0
-
-    def tokens(self) -> list[Token]:
-        found = []
-        spaced = False
-        text = self._text
-        while self._at < len(text):
-            byte = text[self._at]
-            if byte in _BLANKS:
-                self._at += 1
-                spaced = True
-                continue
-            found.append(self._token(byte, spaced))
-            spaced = False
-        return found
-
-    def _token(self, byte: int, spaced: bool) -> Token:
-        if byte in _SPECIALS:
-            self._at += 1
-            return Token(chr(byte), bytes((byte,)), spaced)
-        if byte in b")]":
-            raise AddressSyntaxError(f"{chr(byte)} without its opening one")
-        if byte == ord("("):
-            return Token(COMMENT, self._comment(), spaced)
-        if byte == ord('"'):
-            return Token(QUOTED, self._enclosed(b'"', QUOTED), spaced)
-        if byte == ord("["):
-            return Token(LITERAL, self._enclosed(b"]", LITERAL), spaced)
-        return Token(ATOM, self._atom(), spaced)
-
-    def _step(self, what: str) -> tuple[bytes, bytes]:
-        """Return the plain bytes up to the next mark, and the mark; the place is after it."""
-        end = self._marks.find(0, self._at)
-        if end < 0:
-            raise AddressSyntaxError(f"a {what} that does not end")
-        plain = self._text[self._at : end]
-        self._at = end + 1
-        return plain, self._text[end : end + 1]
-
-    def _escaped(self) -> bytes:
-        byte = self._text[self._at : self._at + 1]
-        if not byte:
-            raise AddressSyntaxError("a backslash at the end")
-        self._at += 1
-        return byte
-
-    def _enclosed(self, close: bytes, what: str) -> bytes:
-        self._at += 1
-        pieces = []
-        while True:
-            plain, mark = self._step(what)
-            pieces.append(plain)
-            if mark == close:
-                return b"".join(pieces)
-            pieces.append(self._escaped() if mark == b"\\" else mark)
-
-    def _comment(self) -> bytes:
-        self._at += 1
-        depth = 1
-        pieces = []
-        while True:
-            plain, mark = self._step(COMMENT)
-            pieces.append(plain)
-            if mark in (b"(", b")"):
-                depth += 1 if mark == b"(" else -1
-                if not depth:
-                    return b"".join(pieces)
-            else:
-                pieces.append(self._escaped() if mark == b"\\" else mark)
-
-    def _atom(self) -> bytes:
-        pieces = []
-        while True:
-            end = self._marks.find(0, self._at)
-            if end < 0:
-                end = len(self._text)
-            pieces.append(self._text[self._at : end])
-            self._at = end
-            mark = self._text[end : end + 1]
-            if mark == b"\\":
-                self._at += 1
-                pieces.append(self._escaped())
-            elif mark in (b")", b"]"):
-                self._at += 1
-                pieces.append(mark)
-            else:
-                return b"".join(pieces)
 
 
 # --- tokens to addresses ------------------------------------------------------------------------
@@ -179,15 +87,24 @@ def parse_list(text: bytes) -> list[Item]:
     Raises: AddressSyntaxError: no address list.
     Source: spec/inject.md 6: from right to left; two words side by side are two addresses.
     """
-    return group(tokenise(text))
+    return _flat(elements(text))
 
 
-def group(tokens: list[Token]) -> list[Item]:
-    """Find the addresses among tokens, as `parse_list` does; the list is used up.
+def group(tokens: Iterable[Token]) -> list[Item]:
+    """Find the addresses among tokens, as `parse_list` does.
 
     Raises: AddressSyntaxError: no address list.
     """
-    return _Grouper(tokens).items()
+    return _flat(_elements(tokens))
+
+
+def elements(text: bytes) -> Iterator[list[Item]]:
+    """Yield what stands between the commas of a list, also those that are only meant.
+
+    Whoever wants no half list waits for the end: a field of megabytes is not held as tokens.
+    Raises: AddressSyntaxError: no address list; what was found before counts for nothing then.
+    """
+    return _elements(scan(text))
 
 
 def addresses(items: Iterable[Item]) -> list[Address]:
@@ -195,17 +112,85 @@ def addresses(items: Iterable[Item]) -> list[Address]:
     return [item for item in items if isinstance(item, Address)]
 
 
+def _flat(found: Iterable[list[Item]]) -> list[Item]:
+    items: list[Item] = []
+    for element in found:
+        items += element
+        items.append(COMMA)
+    items.pop()
+    return items
+
+
+def _elements(tokens: Iterable[Token]) -> Iterator[list[Item]]:
+    wanted: bool | None = None
+    for part in _parts(tokens):
+        grouper = _Grouper(part)
+        yield from grouper.elements()
+        if grouper.is_in_group is not None:
+            _match(wanted, grouper.is_in_group)
+            wanted = grouper.wants_group
+    _match(wanted, False)
+
+
+def _match(wanted: bool | None, is_in_group: bool) -> None:
+    """Compare what the marks of a part need on its right with what is there."""
+    if wanted is True and not is_in_group:
+        raise AddressSyntaxError("a colon without a semicolon")
+    if wanted is False and is_in_group:
+        raise AddressSyntaxError("a group inside a group")
+
+
+def _parts(tokens: Iterable[Token]) -> Iterator[list[Token]]:
+    """Cut tokens at their commas; between < and > they part nothing."""
+    part: list[Token] = []
+    is_open = has_comma = False
+    for token in tokens:
+        kind = token.kind
+        if kind == ",":
+            if not is_open:
+                yield part
+                part = []
+                continue
+            has_comma = True
+        elif kind == "<":
+            if has_comma:
+                # Nothing has ended the one before: its commas do part.
+                *whole, part = _cut(part)
+                yield from whole
+            is_open, has_comma = True, False
+        elif kind == ">":
+            is_open = has_comma = False
+        part.append(token)
+        if len(part) > PART_TOKENS_MAX:
+            raise AddressSyntaxError(f"more than {PART_TOKENS_MAX} words and no comma")
+    yield from _cut(part) if has_comma else [part]
+
+
+def _cut(tokens: Iterable[Token]) -> list[list[Token]]:
+    parts: list[list[Token]] = [[]]
+    for token in tokens:
+        if token.kind == ",":
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return parts
+
+
 class _Grouper:
     """Reads tokens from the right, as far as `_left` says, and collects items from the right."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self._left = tokens
+        self._elements: list[list[Item]] = []
         self._items: list[Item] = []
         self._address: list[Token] = []
-        self._in_group = False
         self._word_ok = True
+        self.wants_group: bool | None = None
+        """Whether a group must go on to the right of all this; None: no matter."""
+        self.is_in_group: bool | None = None
+        """Whether one goes on to the left of it; None: as on the right."""
 
-    def items(self) -> list[Item]:
+    def elements(self) -> Iterable[list[Item]]:
         while self._left:
             token = self._left.pop()
             if token.kind in (ATOM, QUOTED, LITERAL):
@@ -220,22 +205,19 @@ class _Grouper:
                 self._items.append(token)
             else:
                 self._special(token)
-        self._flush()
-        self._items.reverse()
-        return self._items
+        self._end_element()
+        return reversed(self._elements)
 
     def _special(self, token: Token) -> None:
-        if token.kind == ",":
-            self._flush()
-            self._items.append(token)
-        elif token.kind == ";":
+        if token.kind == ";":
             self._separate()
-            if self._in_group:
-                raise AddressSyntaxError("a group inside a group")
-            self._in_group = True
+            self._turn(False, "a group inside a group")
             self._items.append(token)
         elif token.kind == ":":
-            self._group_name(token)
+            self._flush()
+            self._turn(True, "a colon without a semicolon")
+            self._items.append(token)
+            self._take_phrase(lambda kind: kind != ";")
         elif token.kind == ">":
             self._angle(token)
         else:
@@ -243,13 +225,13 @@ class _Grouper:
             self._address.append(token)
         self._word_ok = token.kind != ">"
 
-    def _group_name(self, colon: Token) -> None:
-        self._flush()
-        if not self._in_group:
-            raise AddressSyntaxError("a colon without a semicolon")
-        self._in_group = False
-        self._items.append(colon)
-        self._take_phrase(lambda kind: kind not in (",", ";"))
+    def _turn(self, wanted: bool, wrong: str) -> None:
+        """Pass the end or the beginning of a group."""
+        if self.is_in_group is None:
+            self.wants_group = wanted
+        elif self.is_in_group is not wanted:
+            raise AddressSyntaxError(wrong)
+        self.is_in_group = not wanted
 
     def _angle(self, right: Token) -> None:
         self._separate()
@@ -260,7 +242,7 @@ class _Grouper:
             (self._items if token.kind == COMMENT else inside).append(token)
         if not self._left:
             raise AddressSyntaxError("> without <")
-        self._items += (Address(tuple(reversed(inside))), self._left.pop())
+        self._items += (_address(inside), self._left.pop())
         self._take_phrase(lambda kind: kind in (ATOM, QUOTED, COMMENT, "@", "."))
 
     def _take_phrase(self, belongs: Callable[[str], bool]) -> None:
@@ -272,13 +254,25 @@ class _Grouper:
 
     def _separate(self) -> None:
         if self._address:
-            self._flush()
-            self._items.append(COMMA)
+            self._end_element()
+
+    def _end_element(self) -> None:
+        self._flush()
+        self._items.reverse()
+        self._elements.append(self._items)
+        self._items = []
 
     def _flush(self) -> None:
         if self._address:
-            self._items.append(Address(tuple(reversed(self._address))))
-            self._address.clear()
+            self._items.append(_address(self._address))
+            self._address = []
+
+
+_NOBODY: Final = Address(())
+
+
+def _address(from_right: list[Token]) -> Address:
+    return Address(tuple(reversed(from_right))) if from_right else _NOBODY
 
 
 # --- and back -----------------------------------------------------------------------------------
@@ -306,7 +300,7 @@ def quote(address: bytes) -> bytes:
     odd = local.translate(None, _LOCAL_BYTES)
     if local and not dots and (not odd or (min(odd) > 127 and _is_text(local))):
         return address
-    return b'"' + _escape(local, b'\r\n"\\') + b'"' + host
+    return b'"' + _escape(local, b'\\\r\n"') + b'"' + host
 
 
 def written(items: Sequence[Item]) -> list[bytes]:
@@ -315,13 +309,14 @@ def written(items: Sequence[Item]) -> list[bytes]:
     start = 0
     for at, item in enumerate(items):
         if isinstance(item, Token) and item.kind == ",":
-            pieces.append(_joined(items[start:at]))
+            pieces.append(written_element(items[start:at]))
             start = at + 1
-    pieces.append(_joined(items[start:]))
+    pieces.append(written_element(items[start:]))
     return pieces
 
 
-def _joined(items: Iterable[Item]) -> bytes:
+def written_element(items: Iterable[Item]) -> bytes:
+    """Write what stands between two commas of a list."""
     out: list[bytes] = []
     last = ""
     for item in items:
@@ -384,10 +379,10 @@ def _token(token: Token) -> bytes:
 def _escape(text: bytes, special: bytes) -> bytes:
     if not text.translate(None, text.translate(None, special)):
         return text
-    return b"".join(
-        b"\\" + text[at : at + 1] if byte in special else text[at : at + 1]
-        for at, byte in enumerate(text)
-    )
+    for byte in special:
+        one = bytes((byte,))
+        text = text.replace(one, b"\\" + one)
+    return text
 
 
 def _is_text(text: bytes) -> bool:

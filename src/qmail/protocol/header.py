@@ -76,8 +76,9 @@ def folded(label: bytes, pieces: Sequence[bytes]) -> bytes:
 
 
 class HeaderReader:
-    """Takes a message in parts of any size, and cuts its header into fields.
+    """Takes a message in parts of any size, and cuts its header into `fields`.
 
+    Whoever takes them out as they come holds one at a time, whatever the size of the header.
     The header ends with the first empty line, or before the first line that is neither a field nor
     continues one; an empty line is put in front of that. A line `From ...`, as mailboxes have it,
     becomes a field MBOX-Line.
@@ -89,7 +90,7 @@ class HeaderReader:
         self._size = 0
         self._tail: list[bytes] = []
         self._name = b""
-        self._lines: list[bytes] = []
+        self._lines = bytearray()
 
     def feed(self, data: bytes) -> bytes | None:
         """Take the next bytes of the message.
@@ -119,6 +120,7 @@ class HeaderReader:
         rest = b"".join(self._tail)
         if rest:
             self._tail = []
+            self._size -= len(rest)
             body = self.feed(rest + b"\n")
             if body is not None:
                 return body
@@ -143,7 +145,7 @@ class HeaderReader:
 
     def _take(self, line: bytes) -> bool:
         if self._lines and line[:1] in (b" ", b"\t"):
-            self._lines.append(line)
+            self._lines += line
             return True
         name = field_name(line)
         if name is None:
@@ -152,13 +154,13 @@ class HeaderReader:
             name, line = b"mbox-line", b"MBOX-Line: " + line
         self._close()
         self._name = name
-        self._lines = [line]
+        self._lines += line
         return True
 
     def _close(self) -> None:
         if self._lines:
-            self.fields.append(Field(self._name, b"".join(self._lines)))
-            self._lines = []
+            self.fields.append(Field(self._name, bytes(self._lines)))
+            self._lines.clear()
 
     def _end(self, body: bytes) -> bytes:
         self._close()
