@@ -33,12 +33,12 @@ from qmail.protocol.login_door import (
     GiveUp,
     Mechanism,
     Offer,
-    Proof,
     Refusal,
     Refused,
     Response,
     Start,
 )
+from qmail.protocol.scram_keys import make_keys
 
 JOE = f"joe:{scram_secret('secret')}:::::"
 
@@ -370,6 +370,14 @@ def test_session_has_nothing_open_but_its_client_and_the_log(
         assert os.readlink(f"/proc/{pid}/cwd").startswith(str(home.home / "alias"))
 
 
+def test_slow_hash_holds_nobody_up(home: LoginWorld, caller: Caller) -> None:
+    keys = make_keys(b"x", b"0123456789abcdef", 3_000_000)
+    home.passwd(f"slow:{{SCRAM-SHA-256}}{keys.text().decode()}", *[JOE] * 10)
+    caller.send(begin(100, "slow", "x"), begin(101, "slow", "x"))
+    accepted(caller.login("joe", "secret"))
+    assert {caller.answer(), caller.answer()} == {Accepted(100, b"slow"), Accepted(101, b"slow")}
+
+
 # --- trouble --------------------------------------------------------------------------------------
 
 
@@ -438,51 +446,3 @@ def test_a_thousand_descriptors_without_frames_end_the_connection(
     ours.close()
     theirs.close()
     accepted(caller.login("joe", "secret"))
-
-
-# --- an external program --------------------------------------------------------------------------
-
-
-def test_external_program_decides_when_the_session_starts(home: LoginWorld) -> None:
-    program = home.home / "check"
-    # It reads descriptor 3, lets Joe in, and looks at what it would run.
-    program.write_text(
-        "#!/bin/sh\n"
-        "found=$(tr '\\0' '|' <&3)\n"
-        f'echo "$found $TCPREMOTEIP" >>{home.home}/alias/seen\n'
-        "case $found in 'Joe|secret|<1.2@h>|') ;; *) exit 1;; esac\n"
-        f"cd {home.home}/alias\n"
-        "case $1 in */qmail-pop3d|qmail-pop3d) ;; *) exit 2;; esac\n"
-        "printf '+OK %s\\r\\n' \"$2\"\n"
-        "read said\n"
-    )
-    program.chmod(0o755)
-    home.control("checkpassword", f"{program}\n")
-    home.start()
-    caller = home.call()
-    answer = caller.login("Joe", "secret", challenge=b"<1.2@h>")
-    assert answer == Accepted(1, b"Joe", Proof.CLAIMED)
-    with caller.start(1) as client:
-        client.sendall(b"QUIT\r\n")
-        assert lines_until_closed(client) == b"+OK Maildir\r\n"
-    assert [caller.answer(), caller.answer()] == [Begun(1), Ended(1, 0)]
-    (answer,) = caller.exchange(Mechanism.PLAIN, b"\0Joe\0wrong")
-    assert accepted(answer).proof is Proof.CLAIMED
-    with caller.start(2) as client:
-        assert lines_until_closed(client) == b""
-    assert [caller.answer(), caller.answer()] == [Begun(2), Ended(2, 1)]
-    seen = (home.home / "alias/seen").read_text().splitlines()
-    assert seen == ["Joe|secret|<1.2@h>| 127.0.0.1", "Joe|wrong|| "]
-    assert refused(caller.login("joe", "x" * 600)) is Refusal.AUTH
-    (answer,) = caller.exchange(Mechanism.SCRAM_SHA_256, b"n,,n=joe,r=abc")
-    assert refused(answer) is Refusal.AUTH
-
-
-def test_external_program_that_is_not_there_is_temporary(home: LoginWorld) -> None:
-    home.control("checkpassword", "/nonexistent/program\n-x\n")
-    home.start()
-    caller = home.call()
-    accepted(caller.login("joe", "secret"))
-    with caller.start(1) as client:
-        assert lines_until_closed(client) == b""
-    assert [caller.answer(), caller.answer()] == [Begun(1), Ended(1, 111)]

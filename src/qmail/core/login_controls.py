@@ -1,8 +1,17 @@
 """What qmail-pspawn reads in control/."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
-from qmail.core.controls import ControlError, Line, control, entries, parse_integer, shown
+from qmail.core.controls import (
+    ControlError,
+    Line,
+    control,
+    entries,
+    parse_integer,
+    parse_line,
+    shown,
+)
 from qmail.core.shell_words import simple_words
 
 
@@ -20,6 +29,24 @@ def parse_program(name: str, lines: list[Line]) -> tuple[bytes, ...]:
     return words
 
 
+class Apop(StrEnum):
+    """What control/apop may say."""
+
+    NO = "no"
+    """APOP is not offered."""
+    YES = "yes"
+    """It is, where a checkpassword program decides: that one has passwords in the clear."""
+
+
+def parse_apop(name: str, lines: list[Line]) -> Apop:
+    """First line as one of the words of `Apop`."""
+    word = parse_line(name, lines)
+    try:
+        return Apop(word.decode("ascii", "replace"))
+    except ValueError:
+        raise ControlError(name, 1, f"{shown(word)} is none of: {', '.join(Apop)}") from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginControls:
     """What qmail-pspawn reads."""
@@ -29,6 +56,11 @@ class LoginControls:
         (),
         kind="list",
         doc="A checkpassword program that decides about logins, and its arguments, one a line.",
+    )
+    apop: Apop = control(
+        parse_apop,
+        Apop.NO,
+        doc="Whether the program of checkpassword can do APOP: yes or no.",
     )
     concurrencypop3login: int = control(
         parse_integer,

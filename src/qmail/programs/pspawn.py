@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.login_controls import LoginControls
+from qmail.core.login_controls import Apop, LoginControls
 from qmail.core.login_secret import ensure_secret, household
 from qmail.core.passwd_file import PasswdFile
 from qmail.core.passwd_line import LINES, MAILDIR
@@ -72,6 +72,8 @@ class LoginWork:
         if not self.is_external and os.path.exists(f"{self._home}/{LINES}"):
             # Accounts of the system alone have nothing that SCRAM could use.
             found.insert(0, Mechanism.SCRAM_SHA_256)
+        if self.is_external and self.controls.apop is Apop.YES:
+            found.append(Mechanism.APOP)
         return Offer(tuple(found))
 
     def places(self) -> Places:

@@ -144,7 +144,14 @@ class _Troubles:
 class Logins:
     """All logins that are not over. `barred`: users who have no mailbox, whatever is found."""
 
-    def __init__(self, desks: Desks, sessions: Sessions, barred: frozenset[int]) -> None:
+    def __init__(
+        self,
+        desks: Desks,
+        sessions: Sessions,
+        barred: frozenset[int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._helper = desks.helper(self._on_helper, self._on_helper_lost)
         self._system = desks.system(self._on_system, self._on_system_lost)
         self._sessions = sessions
@@ -260,7 +267,7 @@ class Logins:
             self._answer(login, Refused(login.tag, reason))
             self._forget(login)
             return
-        now = time.monotonic()
+        now = self._clock()
         self._enter(login, Stage.REFUSED, now)
         steps = max(1, math.ceil((now - login.heard_at) / REFUSAL_EVERY_S))
         heapq.heappush(self._refusals, (login.heard_at + steps * REFUSAL_EVERY_S, login.serial))
@@ -288,7 +295,7 @@ class Logins:
         login.login = name
         login.whose = whose
         proof = Proof.CLAIMED if isinstance(whose, Claim) else Proof.PROVED
-        self._enter(login, Stage.ACCEPTED, time.monotonic())
+        self._enter(login, Stage.ACCEPTED, self._clock())
         self._answer(login, Accepted(login.tag, name, proof))
 
     def _forget(self, login: _Login) -> None:
@@ -323,7 +330,7 @@ class Logins:
         if login is None:
             return
         if isinstance(finding, Challenge):
-            self._enter(login, Stage.CHALLENGED, time.monotonic())
+            self._enter(login, Stage.CHALLENGED, self._clock())
             self._answer(login, Challenge(login.tag, finding.data))
         elif isinstance(finding, Password):
             self._pass_on(login, finding, payload)
