@@ -36,7 +36,8 @@ DATA_S_MIN: Final = 600.0
 DATA_BYTES_PER_S_MIN: Final = 1024
 """A message may take DATA_S_MIN, and a second for each so many bytes."""
 LINGER_S: Final = 5.0
-HEADER_BYTES_MAX: Final = 1024 * 1024
+HEADER_BYTES_MAX: Final = 256 * 1024
+"""It is held in memory, and takes seconds of work where it is made to."""
 _TAME: Final = bytes(
     byte if 33 <= byte <= 126 and byte not in b"()@\\" else ord("?") for byte in range(256)
 )
