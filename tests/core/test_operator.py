@@ -162,3 +162,20 @@ def test_a_look_at_very_many_says_now_and_then_how_far_it_is(
     assert ask(world, "list", none) == [*far, ("done", b"0", b"0")]
     assert ask(world, "count", none, text=b"domain") == [*far, ("done", b"0", b"0")]
     assert ask(world, "hold", none)[:4] == [*far, ("found", b"0", b"0")]
+
+
+def test_a_user_sees_own_messages_and_no_others() -> None:
+    world = World()
+    for number in (3, 4, 5):
+        deferred(world, number, b"x@b.ex", b"y@c.ex")
+    world.engine.owners.update({3: 1000, 4: 1001})
+    question = Question(tag=7, verb="show")
+    found = [answer for answer in world.send.operator.own(question, 1000) if answer is not None]
+    assert [answer.kind for answer in found] == ["row", "recipient", "recipient", "done"]
+    assert Row.of(found[0]).number == 3
+    assert found[-1].fields == (b"1", b"2")
+    # What is not preprocessed says itself who queued it.
+    world.engine.owners.clear()
+    world.queued(9, b"z@d.ex")
+    nobody = [one.kind for one in world.send.operator.own(question, 1000) if one is not None]
+    assert nobody == ["done"]

@@ -70,6 +70,7 @@ class FakeEngine:
     last_run_s: float | None = None
     read: list[int] = field(default_factory=list)
     notes: Notes = field(default_factory=lambda: Notes(MemoryStore()))
+    owners: dict[int, int] = field(default_factory=dict)
 
     def _do(self, call: str, *about: object) -> None:
         if call in self.broken:
@@ -103,6 +104,9 @@ class FakeEngine:
     def about(self, message: int) -> About | None:
         kept = self.kept.get(message)
         return About(kept.sender, int(self.clock.now()) - kept.birth, 239) if kept else None
+
+    def owner(self, message: int) -> int | None:
+        return self.owners.get(message)
 
     def scan(self) -> Iterator[Arrival]:
         yield from list(self.todo.values())

@@ -21,6 +21,7 @@ from tests.fakes.suite import WAIT_S, Suite
 
 from qmail.protocol.control_door import ANSWER_FRAME_MAX, Answer, Question
 from qmail.protocol.netstring import FrameReader
+from qmail.protocol.queue_filter import Filter
 
 LATE = f"late@{HOST}"
 MESSAGES = 40
@@ -160,3 +161,64 @@ def test_other_accounts_are_refused(suite: Suite) -> None:
     finally:
         os.seteuid(0)
         sock.close()
+
+
+def as_user(suite: Suite, uid: int, *words: str, text: str = "") -> str:
+    """Run a command as an account without a name. Returns: what it printed."""
+    done = subprocess.run(
+        [str(suite.bin / words[0]), *words[1:]],
+        check=False,
+        input=text,
+        capture_output=True,
+        env={"PATH": os.environ["PATH"], "QMAIL_HOME": str(suite.home), "USER": f"u{uid}"},
+        cwd="/",
+        text=True,
+        timeout=60,
+        user=uid if IS_ROOT else None,
+        group=uid if IS_ROOT else None,
+        extra_groups=[] if IS_ROOT else None,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root to become other accounts")
+def test_mailq_shows_each_user_own_messages_and_root_all(suite: Suite) -> None:
+    joe, ann = SPARE_UID + 1, SPARE_UID + 2
+    as_user(suite, joe, "sendmail", "-t", text=f"To: {LATE}\n\nx\n")
+    smtp = f"EHLO x\r\nMAIL FROM:<a@b.ex>\r\nRCPT TO:<{LATE}>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n"
+    assert "250 2.0.0 ok " in as_user(suite, ann, "sendmail", "-bs", text=smtp)
+    suite.lines_until("deferral: ", 2)
+    for uid, sender in ((joe, f"u{joe}@{HOST}"), (ann, "a@b.ex")):
+        head, recipient = as_user(suite, uid, "mailq").splitlines()
+        assert f"  <{sender}> " in head
+        assert recipient == f"\tlocal\t{LATE}"
+        assert as_user(suite, uid, "sendmail", "-bp").splitlines()[1:] == [recipient]
+    assert as_user(suite, SPARE_UID + 3, "mailq") == ""
+    assert len(as_user(suite, 0, "mailq").splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    "questions",
+    [
+        [Question(tag=1, verb="list")],
+        [Question(tag=1, verb="delete")],
+        [Question(tag=1, verb="show", filter=Filter(sender=b"*"))],
+        [Question(tag=1, verb="show"), Question(tag=2, verb="show")],
+        [Question(tag=1, verb="yes")],
+    ],
+)
+def test_a_user_is_asked_for_one_plain_question(suite: Suite, questions: list[Question]) -> None:
+    with call(suite.home, "mailq") as sock:
+        sock.sendall(b"".join(question.pack() for question in questions))
+        assert sock.recv(100) == b""
+    with call(suite.home, "mailq") as sock:
+        sock.sendall(Question(tag=1, verb="show").pack())
+        assert b"done" in sock.recv(100)
+
+
+def test_a_user_has_two_calls_at_a_time(suite: Suite) -> None:
+    with call(suite.home, "mailq"), call(suite.home, "mailq"):
+        with call(suite.home, "mailq") as third:
+            assert third.recv(100) == b""
+        assert count(suite) == 0

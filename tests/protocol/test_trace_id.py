@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmail.protocol.trace_id import TraceIds, id_of_message, is_trace_id, received_id
+from qmail.protocol.trace_id import TraceIds, id_of_message, invoked_by, is_trace_id, received_id
 
 CLASSIC = re.compile(
     rb"Received: \(qmail (\d+) invoked (?:by uid (\d+)|by alias|from network|for bounce)\); "
@@ -61,3 +61,18 @@ def test_no_bytes_upset_the_search(rest: bytes) -> None:
     for head in (rest, LINE + rest, LINE + b"\n" + rest):
         found = id_of_message(head)
         assert not found or is_trace_id(found)
+
+
+@pytest.mark.parametrize(
+    ("head", "uid"),
+    [
+        (b"Received: (qmail 12 invoked by uid 1000); 25 Nov 2026 17:00:00 -0000\nX: y\n", 1000),
+        (b"Received: (qmail 12 invoked by uid 0);", 0),
+        (b"Received: (qmail 12 invoked from network); x", None),
+        (b"Received: (qmail 12 invoked for bounce); x", None),
+        (b"X: y\nReceived: (qmail 12 invoked by uid 1000); x\n", None),
+        (b"", None),
+    ],
+)
+def test_queue_4_the_first_line_says_who_queued_a_message(head: bytes, uid: int | None) -> None:
+    assert invoked_by(head) == uid

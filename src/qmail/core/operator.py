@@ -121,13 +121,17 @@ class Operator:
             yield Answer(tag, "trouble", (ago_s, letter, trouble.address, trouble.text))
         yield Answer(tag, "done", (b"0", b"0"))
 
-    def _list(self, question: Question, *, is_full: bool) -> Answers:
+    def _list(self, question: Question, *, is_full: bool, owner: int | None = None) -> Answers:
         tag, rows, recipients = question.tag, 0, 0
         for sight in self.sights(question.filter):
+            if owner is not None and sight.owner != owner:
+                yield None
+                continue
             meant = sight.meant(question.filter)
             row = row_of(sight, meant) if meant else None
             if row is None:
-                yield progress(tag, sight)
+                # How long the queue is, is for operators.
+                yield progress(tag, sight) if owner is None else None
                 continue
             rows += 1
             recipients += len(meant)
@@ -138,6 +142,10 @@ class Operator:
             if rows == question.limit:
                 break
         yield Answer(tag, "done", (b"%d" % rows, b"%d" % recipients))
+
+    def own(self, question: Question, uid: int) -> Answers:
+        """Show the messages that the account `uid` has queued, as `show` does, and no others."""
+        return self._list(question, is_full=True, owner=uid)
 
     def _count(self, question: Question) -> Answers:
         tag, word = question.tag, question.text.decode()

@@ -59,3 +59,7 @@ class OperatorEngine(Protocol):
     def about(self, message: int) -> About | None:
         """Return sender, age and size."""
         ...
+
+    def owner(self, message: int) -> int | None:
+        """Return the uid that queued it, where the message itself says so in its first line."""
+        ...

@@ -63,6 +63,7 @@ DOORS: Final = {
     "queue": ("qmailq", 0o666),
     "send": ("qmailq", 0o600),
     "control": ("qmails", 0o600),
+    "mailq": ("qmails", 0o666),
     "clean": ("qmails", 0o600),
     "lspawn": ("qmails", 0o600),
     "rspawn": ("qmails", 0o600),

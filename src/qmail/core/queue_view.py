@@ -12,6 +12,7 @@ from qmail.core.queue_engine import EngineError
 from qmail.core.queue_layout import ENVELOPE_BYTES_MAX, Layout
 from qmail.core.schedule import Schedule
 from qmail.mail import Channel
+from qmail.protocol.trace_id import invoked_by
 
 
 class DiskOperators:
@@ -96,3 +97,10 @@ class DiskOperators:
             return None
         age_s = max(0, int(self._clock.now()) - int(info.mtime))
         return About(sender[1:-1], age_s, mess.size)
+
+    def owner(self, message: int) -> int | None:
+        """Return the uid in the first line, which qmail-queue wrote."""
+        try:
+            return invoked_by(next(self._fs.parts(self._layout.mess(message)), b""))
+        except OSError:
+            return None

@@ -69,6 +69,14 @@ class Sight:
         return arrival is not None and len(arrival.recipients) == 1
 
     @property
+    def owner(self) -> int | None:
+        """The account that queued it here; None: it came from elsewhere, or is gone."""
+        arrival = self._message.arrival if self._message else None
+        if self.is_new and arrival is not None:
+            return arrival.uid
+        return self._run.engine.operators.owner(self.number)
+
+    @property
     def about(self) -> About | None:
         """Sender, age and size; None: it is gone."""
         if self._about is None:

@@ -16,7 +16,7 @@ def _nothing(_door: Door) -> None:
 class Admission:
     """The open calls of one program. `on_close` is told of each that ends.
 
-    `callers_max`: more at a time are hung up on.
+    `callers_max`: more at a time are hung up on, and so are more than `each_max` of one account.
     """
 
     def __init__(
@@ -26,33 +26,37 @@ class Admission:
         *,
         on_close: Callable[[Door], None] = _nothing,
         callers_max: int | None = None,
+        each_max: int | None = None,
     ) -> None:
         self._station = station
         self._program = program
         self._on_close = on_close
         self._callers_max = callers_max
+        self._each_max = each_max
         self._callers: set[Door] = set()
 
     def listen(
         self,
         sock: socket.socket,
         frame_bytes_max: int,
-        uids: Collection[int],
+        uids: Collection[int] | None,
         on_frames: OnFrames,
         *,
         greet: Callable[[], bytes] | None = None,
     ) -> None:
-        """Take calls of `uids` at a listening door; `greet` makes what each gets first."""
+        """Take calls of `uids`, None: of anybody, at a listening door.
+
+        `greet` makes what each gets first.
+        """
 
         def on_call(caller: socket.socket) -> None:
             door = Door(
                 self._station, caller, frame_bytes_max, on_frames=on_frames, on_close=self._closed
             )
-            is_full = self._callers_max is not None and len(self._callers) >= self._callers_max
-            if door.peer_uid not in uids:
+            if uids is not None and door.peer_uid not in uids:
                 complain(self._program, f"refused a call from uid {door.peer_uid}")
                 door.close()
-            elif is_full:
+            elif self._is_full(door.peer_uid):
                 door.close()
             else:
                 # Kept, or nobody would hold the connection.
@@ -62,6 +66,13 @@ class Admission:
                     door.flush()
 
         Listener(self._station, sock, on_call)
+
+    def _is_full(self, uid: int) -> bool:
+        if self._callers_max is not None and len(self._callers) >= self._callers_max:
+            return True
+        if self._each_max is None:
+            return False
+        return sum(door.peer_uid == uid for door in self._callers) >= self._each_max
 
     def _closed(self, door: Door) -> None:
         if door in self._callers:

@@ -20,11 +20,11 @@ class CallError(Exception):
 class ControlCall:
     """One connection. Questions are asked one after the other."""
 
-    def __init__(self, home: str) -> None:
-        """Call. Raises: CallError: nobody answers there, or not to us."""
+    def __init__(self, home: str, door: str = "control") -> None:
+        """Call at that door. Raises: CallError: nobody answers there, or not to us."""
         self._progress = Progress()
         try:
-            self._sock = knock(home, "control", WAIT_S_MAX)
+            self._sock = knock(home, door, WAIT_S_MAX)
         except OSError as trouble:
             raise CallError(_why(home, trouble)) from None
         self._reader = FrameReader(ANSWER_FRAME_MAX)

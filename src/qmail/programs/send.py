@@ -98,6 +98,7 @@ class SendService:
         )
         self._inherited = inherited_door(home, "send")
         self._control_door = inherited_door(home, "control")
+        self._mailq_door = inherited_door(home, "mailq")
         self._send_uid = accounts["qmails"].uid
         self._station.on_signal(signal.SIGTERM, self._dispatcher.exit_soon)
         self._station.on_signal(signal.SIGALRM, self._dispatcher.retry_all)
@@ -214,6 +215,7 @@ class SendService:
         control = ControlDesk(
             self._station, self._control_door, self._dispatcher.operator, self._send_uid
         )
+        control.answer_users(self._mailq_door)
         while not (self._dispatcher.exiting and self._is_idle):
             self._call()
             self._dispatcher.pump()

@@ -19,6 +19,7 @@ from qmail.edge.station import Door, Station
 from qmail.protocol.control_door import QUESTION_FRAME_MAX, Answer, Question
 from qmail.protocol.netstring import FrameError
 
+USER_FRAME_MAX: Final = 1024
 SLICE_S: Final = 0.005
 SLICE_S_MAX: Final = 0.05
 SHARE: Final = 0.25
@@ -26,6 +27,9 @@ SHARE: Final = 0.25
 WAITING_BYTES_MAX: Final = 65536
 """With more than this not taken, nothing more is answered to that caller."""
 CALLERS_MAX: Final = 16
+USERS_MAX: Final = 32
+EACH_USER_MAX: Final = 2
+"""So many users are answered about their own messages at a time, and so many calls of each."""
 QUESTIONS_MAX: Final = 8
 """So many questions of one caller are answered at a time."""
 
@@ -47,6 +51,7 @@ class ControlDesk:
     def __init__(
         self, station: Station, sock: socket.socket, operator: Operator, send_uid: int
     ) -> None:
+        self._station = station
         self._operator = operator
         self._callers: dict[Door, Caller] = {}
         self._ended = 0.0
@@ -55,6 +60,26 @@ class ControlDesk:
         )
         uids = {0, send_uid, os.geteuid()}
         admission.listen(sock, QUESTION_FRAME_MAX, uids, self._on_questions)
+
+    def answer_users(self, sock: socket.socket) -> None:
+        """Take calls of anybody at run/mailq: each may ask about own messages, once a call."""
+        admission = Admission(
+            self._station,
+            "qmail-send",
+            on_close=self._on_close,
+            callers_max=USERS_MAX,
+            each_max=EACH_USER_MAX,
+        )
+        admission.listen(sock, USER_FRAME_MAX, None, self._on_user)
+
+    def _on_user(self, door: Door, payloads: list[bytes]) -> None:
+        question = Question.unpack(payloads[0])
+        if door in self._callers or len(payloads) > 1:
+            raise FrameError("more than one question")
+        if question.verb != "show" or not question.filter.is_empty:
+            raise FrameError("not a question of an ordinary user")
+        caller = self._callers[door] = Caller(door)
+        caller.works.append((question.tag, self._operator.own(question, door.peer_uid)))
 
     def _on_close(self, door: Door) -> None:
         self._callers.pop(door, None)

@@ -39,7 +39,7 @@ from qmail.protocol.exits import Exit
 RESIDENTS: Final = {
     "qmail-queue": ("qmailq", False, ("queue",)),
     "qmail-clean": ("qmailq", False, ("clean",)),
-    "qmail-send": ("qmails", False, ("send", "control")),
+    "qmail-send": ("qmails", False, ("send", "control", "mailq")),
     "qmail-lspawn": ("qmails", True, ("lspawn", "mailbox")),
     "qmail-rspawn": ("qmailr", False, ("rspawn",)),
     "qmail-verify": ("qmailp", False, ("verify",)),

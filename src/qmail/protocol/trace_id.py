@@ -13,6 +13,7 @@ _SALTS: Final = 1 << 20
 _IN_QUEUE_LINE: Final = re.compile(
     rb"Received: \(qmail \d+ invoked [^\n]*?(?: \(id ([0-9a-z]{1,20})\))?\n"
 )
+_INVOKED: Final = re.compile(rb"Received: \(qmail \d+ invoked by uid (\d{1,10})\);")
 _IN_SERVER_LINE: Final = re.compile(
     rb"Received: [^\n]*\n[ \t]+by [^\n]* with E?SMTP id ([0-9a-z]{1,20});"
 )
@@ -46,6 +47,15 @@ def received_id(trace_id: bytes) -> bytes:
     for `(qmail N invoked by uid N); date`.
     """
     return b" (id %b)" % trace_id if trace_id else b""
+
+
+def invoked_by(head: bytes) -> int | None:
+    """Return the uid that a stored message says it was queued by; None: it came from elsewhere.
+
+    Its first line is qmail-queue's own, whatever the message holds.
+    """
+    found = _INVOKED.match(head)
+    return int(found[1]) if found else None
 
 
 def id_of_message(head: bytes) -> bytes:

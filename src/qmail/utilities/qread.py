@@ -1,18 +1,22 @@
-"""qmail-qread: list the queued messages and their recipients. Runs as root or qmails.
+"""qmail-qread: list the queued messages and their recipients.
 
-The output is the classic one, to the blank; mail that is not preprocessed is not listed.
+The output is the classic one, to the blank; mail that is not preprocessed is not listed. Root and
+qmails read the queue; qmail-send tells anybody else of the messages which that user has queued.
 Source: spec/programs.md 4.
 """
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 
 from qmail.core.dates import mail_date
 from qmail.core.fs import Fs, RealFs
 from qmail.core.queue_layout import ENVELOPE_BYTES_MAX, Layout, find_layout, numbered
 from qmail.edge.accounts import home_folder
+from qmail.edge.control_call import CallError, ControlCall
 from qmail.mail import Channel
+from qmail.protocol.control_door import Question, RecipientRow, Row
 from qmail.protocol.exits import Exit
 
 _NOT_SHOWN = bytes(byte for byte in range(256) if not 32 <= byte <= 126)
@@ -24,15 +28,13 @@ class DamagedRecordError(ValueError):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the list. Returns: 0, or 111 where the queue can't be read."""
+    """Print the list. Returns: 0, or 111 where the queue can't be read, nor qmail-send asked."""
     if argv:
         print("qmail-qread: usage: qmail-qread", file=sys.stderr)
         return Exit.PERMANENT
     home = home_folder()
     try:
-        fs = RealFs(f"{home}/queue")
-        layout = find_layout(fs)
-        for lines in listing(fs, layout):
+        for lines in everything(home) if may_read(home) else own_messages(home):
             sys.stdout.buffer.write(lines)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
@@ -41,10 +43,42 @@ def main(argv: Sequence[str]) -> int:
     except OSError as trouble:
         print(f"qmail-qread: fatal: {home}/queue: {trouble.strerror}", file=sys.stderr)
         return Exit.TEMPORARY
-    except ValueError as trouble:
+    except (ValueError, CallError) as trouble:
         print(f"qmail-qread: fatal: {trouble}", file=sys.stderr)
         return Exit.TEMPORARY
     return Exit.OK
+
+
+def may_read(home: str) -> bool:
+    """Say whether the caller may read the whole queue, or would be told that there is none."""
+    folder = f"{home}/queue/info"
+    return os.access(folder, os.R_OK | os.X_OK) or not os.path.exists(f"{home}/queue")
+
+
+def everything(home: str) -> Iterator[bytes]:
+    """Yield the lines of all messages. Raises: OSError, ValueError: the queue can't be read."""
+    fs = RealFs(f"{home}/queue")
+    yield from listing(fs, find_layout(fs))
+
+
+def own_messages(home: str) -> Iterator[bytes]:
+    """Yield the lines of the messages that the caller has queued, recipients that are left.
+
+    Raises: CallError: qmail-send can't be asked.
+    """
+    call = ControlCall(home, "mailq")
+    try:
+        for answer in call.ask(Question(tag=1, verb="show")):
+            if answer.kind == "row":
+                row = Row.of(answer)
+                date = mail_date(int(time.time()) - row.age_s).removesuffix(b"-0000")
+                about = (date, row.number, row.size, shown(row.sender))
+                yield b"%sGMT  #%d  %d  <%s> \n" % about
+            elif answer.kind == "recipient":
+                person = RecipientRow.of(answer)
+                yield b"\t%s\t%s\n" % (person.channel.encode(), shown(person.address))
+    finally:
+        call.close()
 
 
 def listing(fs: Fs, layout: Layout) -> Iterator[bytes]:
