@@ -1,5 +1,6 @@
 """users/passwd as a whole: found, read again, edited."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,15 @@ def test_usual_iterations_are_those_of_most_lines(home: Path) -> None:
     file = PasswdFile(str(home))
     file.look(b"a")
     assert file.usual_iterations == 5000
+
+
+def test_many_threads_see_one_change(home: Path) -> None:
+    file = PasswdFile(str(home))
+    for turn in range(20):
+        write(home, b"".join(b"u%d:!:%d:1::/h\n" % (n, turn + 1) for n in range(200)))
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda n: file.look(b"u%d" % n), range(200)))
+        assert {entry and entry.uid for entry in found} == {turn + 1}
 
 
 FILE = b"# who\njoe:old:1:2::/h:s:x=y\n\nann:!\nJOE:!\n"

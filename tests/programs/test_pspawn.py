@@ -355,12 +355,14 @@ def test_sessions_outlive_their_caller_and_end_with_the_program(home: LoginWorld
     client.close()
 
 
-def test_session_has_nothing_open_but_its_client_and_the_log(
+@pytest.mark.root
+def test_root_session_has_nothing_open_but_its_client_and_the_log(
     home: LoginWorld, caller: Caller
 ) -> None:
     accepted(caller.login("joe", "secret"))
     with caller.start(1) as client:
         assert client.recv(100) == b"+OK \r\n"
+        # Others of its account, and we but for root, can't look into it.
         (pid,) = (pid for pid, name in home.children().items() if name == "qmail-pop3d")
         open_now = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
         assert {0, 1, 2} <= open_now
@@ -405,6 +407,7 @@ def test_settings_are_read_again_and_a_bad_one_changes_nothing(
     home.control("concurrencypop3login", "1\n")
     home.signal(signal.SIGHUP)
     wait_until("the new limit", lambda: refused_now(caller))
+    assert "warning" not in home.log.read_text()
     home.control("concurrencypop3login", "many\n")
     home.signal(signal.SIGHUP)
     wait_until("a line in the log", lambda: "going on with the old" in home.log.read_text())

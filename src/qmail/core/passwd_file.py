@@ -1,6 +1,7 @@
 """users/passwd as a whole: found by name, read again when it changes, edited line by line."""
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -51,7 +52,8 @@ class PasswdFile:
 
     def __init__(self, home: str) -> None:
         self._path = f"{home}/{LINES}"
-        # One value, put in place at once: several threads look.
+        # One value, put in place at once: several threads look, and one of them reads.
+        self._reading = threading.Lock()
         self._kept = _Kept(None, {}, ITERATIONS)
 
     def look(self, name: bytes) -> PasswdEntry | None:
@@ -68,11 +70,13 @@ class PasswdFile:
         return self._kept.usual_iterations
 
     def _now(self) -> _Kept:
-        kept = self._kept
         version = _version_of(self._path)
-        if version != kept.version:
-            kept = self._kept = _read(self._path, is_there=version is not None)
-        return kept
+        if version == self._kept.version:
+            return self._kept
+        with self._reading:
+            if version != self._kept.version:
+                self._kept = _read(self._path, is_there=version is not None)
+            return self._kept
 
 
 def _read(path: str, *, is_there: bool) -> _Kept:

@@ -93,8 +93,15 @@ class ChildDesk:
         if self._pid:
             os.kill(self._pid, signal.SIGKILL)
 
+    def replace(self) -> None:
+        """Let the child end: what it was made with has changed. The next question starts one."""
+        self._started_at = -START_AGAIN_S
+        if self._door is not None:
+            self.close()
+            self._on_lost()
+
     def restart(self) -> None:
-        """Do away with the child: it is silent, or what it was made with has changed."""
+        """Do away with the child, which is silent."""
         self._started_at = -START_AGAIN_S
         if self._door is not None:
             self._door.close()

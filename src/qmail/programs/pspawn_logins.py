@@ -420,7 +420,7 @@ class Logins:
 
     def restart_helper(self) -> None:
         """Have a new helper that knows the new settings."""
-        self._helper.restart()
+        self._helper.replace()
 
     def reaped(self, pid: int) -> str:
         """Note that a child has ended. Returns: which of the two it was, "" for neither."""
