@@ -195,6 +195,7 @@ def test_a_report_that_cannot_be_written_down_has_the_recipient_tried_again(
     world.report(1, text)
     world.engine.broken.clear()
     assert world.orders == []
+    assert 7 not in world.engine.told
     world.pass_time(SYSTEM_FAILURE_S)
     assert world.running == [(2, b"a@here.ex")]
     world.report(2, b"K")

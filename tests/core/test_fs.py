@@ -379,6 +379,24 @@ def test_a_full_disk_takes_half_and_says_so() -> None:
     assert disk.read("a/x", 10) == b"one12"
 
 
+def test_the_disk_gives_what_was_written_and_synced_or_waits_for_a_sync(fs: Fs) -> None:
+    data = b"one" * 100_000
+    put(fs, "a/x", data)
+    assert b"".join(fs.parts_on_disk("a/x")) == data
+    fs.sync()
+    assert b"".join(fs.parts_on_disk("a/x")) == data
+    fails(errno.ENOENT, lambda: list(fs.parts_on_disk("a/y")))
+
+
+def test_what_a_failed_sync_dropped_is_in_memory_and_not_on_disk() -> None:
+    disk = simulated()
+    put(disk, "a/x", b"one")
+    disk.fail_next(write=False)
+    fails(errno.EIO, disk.sync)
+    assert b"".join(disk.parts("a/x")) == b"one"
+    assert b"".join(disk.parts_on_disk("a/x")) == b""
+
+
 def test_a_sync_after_a_failed_one_claims_success_without_writing() -> None:
     disk = simulated()
     disk.fail_sync = 0

@@ -23,6 +23,11 @@ ENTRY = Entry(b"anne@here", (b"bert@far",))
 SEEDS = range(4)
 FOUND = (
     50297,  # what is held and not yet written down when qmail-send starts again stays held
+    50660,  # bytes that a failed sync dropped, a killed qmail-queue, a power cut
+    50739,
+    50762,
+    50774,
+    52129,
 )
 """Seeds that failed once, and what they came upon."""
 REMOTE = Channel.REMOTE

@@ -422,6 +422,14 @@ class SimFs:
         for start in range(0, len(data), 64):
             yield data[start : start + 64]
 
+    def parts_on_disk(self, path: str) -> Iterator[bytes]:
+        """Do as `parts`; what a failed sync has dropped is not there any more."""
+        self.power.check()
+        inode = self._find(path)
+        if not inode.is_dirty:
+            inode.data[:] = inode.disk
+        return self.parts(path)
+
     def info(self, path: str) -> FileInfo | None:
         """Describe a file; None when there is none of that name."""
         self.power.check()

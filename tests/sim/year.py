@@ -266,7 +266,7 @@ class Year:
         waiting = machine.disks.queue.waiting
         choice = Choice(random.randint(0, waiting), seed=random.getrandbits(32))
         found = machine.disks.after_power_cut(choice, Choice())
-        self.world.lost_bytes(machine.disks, found)
+        self.world.look_for_torn(found)
         self.world.crashed(found)
         self.world.forget_settled(found)
         self.world.is_disk_ill = False

@@ -89,23 +89,11 @@ class World(Outside):
                 again = {name for name in (done[:-1] if is_over else done) if (found, name) in owed}
                 assert not again, f"mail {number} is owed again to {again}, which was settled"
 
-    def lost_bytes(self, before: Disks, after: Disks) -> None:
-        """Look for messages whose bytes a power cut took, after a sync of them had failed.
-
-        None of them was accepted: qmail-queue died before it could take them back.
-        """
-        files = before.queue.files()
-        texts = {text for text, _ in asked_for(after.queue.files())}
-        for path, text in after.queue.files().items():
-            if (
-                path.startswith("mess/")
-                and text in texts
-                and digest(text) not in self.ledger.entries
-            ):
-                entry = self.ledger.entries.get(digest(files.get(path, b"")), Entry(b"", ()))
-                assert not entry.is_accepted, "an accepted message has lost its bytes"
-                known = self.ledger.submitted(text, Entry(entry.sender, ()))
-                self.ledger.entries[known].recipients += entry.recipients
+    def look_for_torn(self, after: Disks) -> None:
+        """See that nobody is to get what a power cut has left half, whatever failed before."""
+        torn = {text for text, _ in asked_for(after.queue.files())}
+        torn = {text for text in torn if digest(text) not in self.ledger.entries}
+        assert not torn, f"not a whole message, and to be delivered: {torn}"
 
     def forget_settled(self, disks: Disks) -> None:
         """Take back what was settled and is asked for again."""

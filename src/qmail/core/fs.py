@@ -99,6 +99,13 @@ class Fs(Protocol):
     def parts(self, path: str) -> Iterator[bytes]:
         """Yield a file of any length in parts."""
 
+    def parts_on_disk(self, path: str) -> Iterator[bytes]:
+        """Do as `parts`, and read from the disk what was synced, or should have been.
+
+        After a sync that failed memory has bytes that the disk lacks, and no later sync writes
+        them. What waits for its first sync comes from memory still.
+        """
+
     def info(self, path: str) -> FileInfo | None:
         """Describe a file; None when there is none of that name."""
 
@@ -210,6 +217,15 @@ class RealFs:
         if len(data) > bytes_max:
             raise OSError(27, f"{path} is longer than {bytes_max} bytes")
         return data
+
+    def parts_on_disk(self, path: str) -> Iterator[bytes]:
+        """Do as `parts`, as far as the system lets go of what it has in memory."""
+        fd = self.open_existing(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(fd)
+        return self.parts(path)
 
     def parts(self, path: str) -> Iterator[bytes]:
         """Yield a file of any length in parts."""

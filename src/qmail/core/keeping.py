@@ -17,8 +17,11 @@ class Keeping:
         self._run = run
         self._on_drop = on_drop
 
-    def keep(self, message: Message, then: Callable[[], None]) -> None:
-        """Write info, local and remote, sync, have todo removed, then go on."""
+    def keep(self, message: Message, then: Callable[[], None]) -> bool:
+        """Write info, local and remote, sync, have todo removed, then go on.
+
+        Returns: False where it could not be written: it has to arrive again.
+        """
         run, arrival = self._run, message.arrival
         assert arrival is not None
         message.stage = Stage.KEEPING
@@ -26,7 +29,7 @@ class Keeping:
             run.engine.keep(arrival, message.records)
         except EngineError as trouble:
             self._drop(message, trouble)
-            return
+            return False
         run.turn.commit_then(
             lambda: run.ending.orders.give(b"todo/%d" % message.number, cleaned, arrival),
             lambda: self._drop(message, "trouble syncing"),
@@ -38,6 +41,8 @@ class Keeping:
                 return
             message.stage = Stage.KEPT
             then()
+
+        return True
 
     def _drop(self, message: Message, why: object) -> None:
         """Forget a message that is still in todo; the next scan starts over with it."""

@@ -130,8 +130,8 @@ class Outcomes:
             job.outstanding -= 1
             self._passes.end(job)
 
-        self._keeping.keep(message, kept)
-        if message.stage is Stage.KEEPING:
+        # One that could not be written has nothing beside its todo entry, bounce/N least of all.
+        if self._keeping.keep(message, kept):
             try:
                 self._tell(job, address, text)
             except EngineError as trouble:

@@ -51,6 +51,8 @@ class DiskQueue:
         self.notes: list[str] = []
         self._bad = BadEntries(fs, clock, layout, booted)
         self._half_kept: set[int] = set()
+        self._doubtful: set[int] = set()
+        """Messages that were in todo when a sync failed: the disk may lack them."""
         self._marked: set[str] = set()
         self._has_more = True
         self._synced_with_marks: set[str] = set()
@@ -217,6 +219,11 @@ class DiskQueue:
             if self._fs.info(layout.mess(number)) is None:
                 # Found in todo, then taken back by qmail-queue because its sync failed.
                 raise EngineError(f"unable to stat {layout.mess(number)}")
+            if number in self._doubtful:
+                # Without its todo entry nobody could tell any more that it is torn.
+                self._doubtful.discard(number)
+                if self.arrival(number) is None:
+                    raise EngineError(f"unable to keep {layout.mess(number)}")
             for channel in Channel:
                 path = layout.channel(channel.word, number)
                 self._unlink(path)
@@ -392,6 +399,8 @@ class DiskQueue:
                     self._sync_marks(path)
         except OSError as trouble:
             self._synced_with_marks = set()
+            with contextlib.suppress(OSError):
+                self._doubtful = set(numbered(self._fs, "todo"))
             raise EngineError("trouble fsyncing queue", trouble) from trouble
 
     def _sync_marks(self, path: str) -> None:

@@ -47,6 +47,7 @@ def trace_id_of(record: bytes) -> bytes:
 def is_whole(fs: Fs, mess: str, records: bytes) -> bool:
     """Tell whether todo/N, which is `records`, and its message at `mess` are as they were written.
 
+    The message is read from the disk: in memory it can be whole when a sync of it has failed.
     Entries without a seal come from writers that sync first, as the original. Raises: OSError.
     """
     if records[:1] != b"u":
@@ -58,7 +59,7 @@ def is_whole(fs: Fs, mess: str, records: bytes) -> bool:
     if not slash:
         return record[:1] == b"p" and record[1:].isdigit()
     crc = size = 0
-    for part in fs.parts(mess):
+    for part in fs.parts_on_disk(mess):
         crc = zlib.crc32(part, crc)
         size += len(part)
     return seal == b"%d/%08x" % (size, zlib.crc32(trace_id, zlib.crc32(envelope, crc)))
