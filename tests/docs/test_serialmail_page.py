@@ -19,6 +19,8 @@ PAGE: Final = Path(__file__).resolve().parents[2] / "docs/serialmail.md"
 CUSTOMER: Final = f"127.{os.getpid() % 200 + 1}.2.4"
 """An address of this machine; the page's customer has 192.0.2.4."""
 WAIT_S: Final = 30.0
+AS_USER: Final = ("-u", str(UID), "-g", str(GID)) if IS_ROOT else ()
+"""Only root can have tcpserver become somebody else."""
 
 
 def block(words: str) -> str:
@@ -108,7 +110,7 @@ class Tcpserver:
 
     def __init__(self, suite: Suite) -> None:
         self._process = subprocess.Popen(
-            [tool("tcpserver"), "-1vRHl0", "-u", str(UID), "-g", str(GID), "127.0.0.1", "0",
+            [tool("tcpserver"), "-1vRHl0", *AS_USER, "127.0.0.1", "0",
              "sh", str(suite.home / "autoturn/serve")],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

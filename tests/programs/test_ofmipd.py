@@ -25,6 +25,8 @@ from qmail.programs.ofmipd import read_policy
 from qmail.programs.ofmipd_talk import Conversation
 
 WAIT_S = 60
+AS_USER = ("-u", str(UID), "-g", str(GID)) if IS_ROOT else ()
+"""Only root can have tcpserver become somebody else."""
 
 
 @pytest.fixture
@@ -162,7 +164,7 @@ def test_tcpserver_keeps_the_world_out_as_the_page_says(suite: Suite) -> None:
     table.chmod(0o644)
     suite.start().wait_for("status: local 0/")
     server = subprocess.Popen(
-        ["tcpserver", "-1vRHl0", "-x", str(table), "-u", str(UID), "-g", str(GID),
+        ["tcpserver", "-1vRHl0", "-x", str(table), *AS_USER,
          "127.0.0.1", "0", str(suite.bin / "ofmipd")],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
