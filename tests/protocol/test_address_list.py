@@ -201,6 +201,7 @@ def test_inject_6_what_an_atom_ends_at(end: bytes) -> None:
         (b"x: a, b;, y: c;", [b"a", b"b", b"c"]),
         (b"x: a; y: b;", [b"a", b"b"]),
         (b"x y: ;", []),
+        (b"<a> x: b;", [b"a", b"b"]),
         (b"x: Joe <a>, b;", [b"a", b"b"]),
         (b"a b.c@d (x) <e@f>", [b"e@f"]),
         (b'"a, b" <c>, d', [b"c", b"d"]),

@@ -217,7 +217,7 @@ class _Grouper:
             self._flush()
             self._turn(True, "a colon without a semicolon")
             self._items.append(token)
-            self._take_phrase(lambda kind: kind != ";")
+            self._take_phrase(lambda kind: kind not in (";", ">"))
         elif token.kind == ">":
             self._angle(token)
         else:
