@@ -82,6 +82,8 @@ class Watch:
         self._domains: dict[bytes, Domain] = {}
         self._began: dict[Pass, float] = {}
         self._due: dict[Pass, float] = {}
+        self._was_due: dict[Pass, float] = {}
+        """When the last pass was to begin; one that an operator asked for comes in between."""
         self._rejected: set[tuple[int, bytes]] = set()
         self._newcomers: dict[Pass, Newcomer] = {}
         self._last = 0
@@ -188,8 +190,9 @@ class Watch:
 
     # --- the schedule ---------------------------------------------------------------------------
 
-    def pass_began(self, key: Pass, now: float) -> None:
-        """A message is opened again."""
+    def pass_began(self, key: Pass, now: float, was_due: float = 0.0) -> None:
+        """A message is opened again, which was due then."""
+        self._was_due[key] = was_due
         due = self._due.pop(key, None)
         is_due = due is None or now >= due - 1e-3 or key[0] in self.operated
         assert is_due, f"message {key[0]} is tried {due} s too soon"
@@ -201,6 +204,8 @@ class Watch:
         self.figures.retries += 1
         is_trouble = now < self.excused_until or key[0] in self.operated
         if is_trouble and delay_s in (0, SYSTEM_FAILURE_S):
+            return
+        if key[0] in self.operated and abs(now + delay_s - self._was_due.get(key, 0.0)) < 1.01:
             return
         began = self._began[key]
         due = birth + (isqrt(max(0, int(began) - birth)) + SKIP[key[1]]) ** 2

@@ -170,8 +170,10 @@ class YearEngine(DiskQueue):
 
     def claim(self, ticket: Ticket) -> Claim:
         """Start a pass."""
+        found = self._disk.info(LAYOUT.channel(ticket.channel.word, ticket.message))
         claim = super().claim(ticket)
-        self._world.watch.pass_began((ticket.message, ticket.channel), self._disk.clock.now())
+        key, was_due = (ticket.message, ticket.channel), found.mtime if found else 0.0
+        self._world.watch.pass_began(key, self._disk.clock.now(), was_due)
         return claim
 
     def renew(self, ticket: Ticket, delay_s: float) -> None:
