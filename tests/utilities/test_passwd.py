@@ -273,6 +273,21 @@ def test_check_names_modes_and_lines(home: Path, run: Run) -> None:
     )
 
 
+def test_check_names_a_program_that_is_none(home: Path) -> None:
+    (home / "control/checkpassword").write_text("/nonexistent/vchkpw\n")
+    (found,) = findings(home)
+    assert found == (
+        "error: control/checkpassword: /nonexistent/vchkpw is no program: nobody can log in"
+    )
+    (home / "control/checkpassword").write_text("/bin/sh -c x\n")
+    assert findings(home) == []
+    (home / "users/passwd").touch(0o600)
+    os.chown(home / "users/passwd", *accounts_of(str(home)).sole or (-1, -1))
+    assert findings(home)[0] == (
+        "note: control/checkpassword decides about logins: users/passwd counts for nothing"
+    )
+
+
 @pytest.mark.root
 def test_root_check_names_the_owner(home: Path) -> None:
     path = home / "users/passwd"

@@ -1,9 +1,12 @@
 """The part of `qmail check` on users/passwd: who can read it, and whether each line can be used."""
 
 import os
+import shutil
 import stat
 from typing import Final
 
+from qmail.core.controls import ControlError, control_reader, load
+from qmail.core.login_controls import LoginControls
 from qmail.core.passwd_file import FILE_BYTES_MAX, passwd_lines, wrong_lines
 from qmail.core.passwd_line import LINES, PasswdEntry, PasswdLineError, parse_passwd_line
 from qmail.core.whole_files import read_whole
@@ -18,6 +21,7 @@ SHOWN_MAX: Final = 5
 
 def check_passwd(report: Report, home: str, accounts: Accounts) -> None:
     """Look at the file; where there is none there is nothing to say."""
+    _check_program(report, home)
     path = f"{home}/{LINES}"
     try:
         found = os.stat(path)
@@ -37,6 +41,20 @@ def check_passwd(report: Report, home: str, accounts: Accounts) -> None:
     count = _check_owners(report, data, accounts)
     if len(report.findings) == before:
         report.fine(f"{count} passwords")
+
+
+def _check_program(report: Report, home: str) -> None:
+    """Report a checkpassword program that can't be started: nobody could log in."""
+    try:
+        words = load(LoginControls, control_reader(home)).checkpassword
+    except (ControlError, OSError):
+        # The check of control files names it.
+        return
+    if words and shutil.which(words[0]) is None:
+        program = os.fsdecode(words[0])
+        report.error(f"control/checkpassword: {program} is no program: nobody can log in")
+    elif words and os.path.exists(f"{home}/{LINES}"):
+        report.note(f"control/checkpassword decides about logins: {LINES} counts for nothing")
 
 
 def _check_mode(report: Report, path: str, found: os.stat_result, accounts: Accounts) -> None:
