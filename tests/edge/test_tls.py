@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization as s
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes.certificates import client_context, pem_of, write_pem
 from tests.fakes.tls_client import TlsClient
@@ -66,6 +66,7 @@ def test_what_is_written_before_the_handshake_is_done_comes_after_it(
     assert client.heard() == b"+OK ready\r\n"
 
 
+@settings(deadline=None)
 @given(
     text=st.binary(max_size=50000), cuts=st.lists(st.integers(1, 20000), max_size=20), odd=st.data()
 )
@@ -157,6 +158,7 @@ def test_an_end_before_the_handshake_is_done_is_an_end(context: ssl.SSLContext) 
     assert server.bytes_to_send() == b""
 
 
+@settings(deadline=None)
 @given(junk=st.binary(max_size=600), start=st.booleans())
 def test_any_bytes_at_all_are_text_or_an_end_or_an_error(
     tmp_path_factory: pytest.TempPathFactory, junk: bytes, start: bool

@@ -84,6 +84,23 @@ OURS: dict[str, dict[str, object]] = {
         "reply": "550 5.1.1 no: none",
     },
 }  # fmt: skip
+POPUP: dict[str, dict[str, object]] = {
+    "popup: login 192.0.2.7 <joe@a.ex> pop3s SCRAM-SHA-256 TLSv1.3:TLS_AES_256_GCM_SHA384": {
+        "event": "login", "ip": "192.0.2.7", "login": "joe@a.ex", "service": "pop3s",
+        "mechanism": "SCRAM-SHA-256", "tls": "TLSv1.3:TLS_AES_256_GCM_SHA384",
+    },
+    "popup: logout ::1 <joe> seconds 12": {
+        "event": "logout", "ip": "::1", "login": "joe", "seconds": 12,
+    },
+    "popup: denied ::1 <> pop3 PLAIN: -ERR [AUTH] authorization failed": {
+        "event": "denied", "ip": "::1", "login": "", "service": "pop3", "mechanism": "PLAIN",
+        "reply": "-ERR [AUTH] authorization failed",
+    },
+    "popup: refuse ::1: -ERR [SYS/TEMP] too many": {
+        "event": "refuse", "ip": "::1", "reply": "-ERR [SYS/TEMP] too many",
+    },
+    "popup: tls ::1: http request": {"event": "tls", "ip": "::1", "text": "http request"},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("line", NORMAL)
@@ -96,8 +113,13 @@ def test_lines_of_qmail_smtpd_are_records(line: str) -> None:
     assert record_of(line.encode()) == {"program": "qmail-smtpd", **OURS[line]}
 
 
+@pytest.mark.parametrize("line", POPUP)
+def test_lines_of_qmail_popup_are_records(line: str) -> None:
+    assert record_of(line.encode()) == {"program": "qmail-popup", **POPUP[line]}
+
+
 def test_every_event_with_a_classic_form_has_a_line_here() -> None:
-    seen = {str(record["event"]) for record in (*NORMAL.values(), *OURS.values())}
+    seen = {str(record["event"]) for record in (*NORMAL.values(), *OURS.values(), *POPUP.values())}
     assert {event.name for event in EVENTS if event.form is not None} - seen == {"note", "line"}
 
 

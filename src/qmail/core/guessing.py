@@ -60,7 +60,7 @@ class Guesses:
         return hold_s(in_session, 0 if is_trusted else self._count(ip))
 
     def _count(self, ip: str) -> int:
-        key = _key(ip)
+        key = client_key(ip)
         if key is None:
             return 0
         now = self._now()
@@ -73,7 +73,7 @@ class Guesses:
         return round(count)
 
 
-def _key(ip: str) -> bytes | None:
+def client_key(ip: str) -> bytes | None:
     """Return what stands for a client; None: this host itself, or not an address."""
     try:
         address = ipaddress.ip_address(ip)

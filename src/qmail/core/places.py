@@ -69,6 +69,7 @@ DOORS: Final = {
     "rspawn": ("qmails", 0o600),
     "mailbox": ("qmailp", 0o600),
     "verify": ("qmaild", 0o600),
+    "login": ("qmaild", 0o600),
 }
 """The sockets in run/ that qmail-start makes: their owner, who may call there, and their mode."""
 QUEUE_PLACES: Final = (

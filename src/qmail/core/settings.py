@@ -24,11 +24,12 @@ from qmail.core.host_rules import parse_rules
 from qmail.core.local_controls import LocalControls
 from qmail.core.log_settings import LogSettings, parse_log
 from qmail.core.login_controls import LoginControls
+from qmail.core.pop3_controls import PopupControls
 from qmail.mail import ADDRESS_BYTES_MAX
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-SERVICES: Final = ("smtp",)
+SERVICES: Final = ("smtp", "pop3", "pop3s")
 """Services that control/listeners may name."""
 
 
@@ -408,6 +409,7 @@ PROGRAM_CONTROLS: Final[dict[str, type]] = {
     "qmail-rspawn": RemoteControls,
     "qmail-inject": InjectControls,
     "new-inject": NewInjectControls,
+    "qmail-popup": PopupControls,
     "qmail-log": LogControls,
 }
 """Which program reads which dataclass, the main one of several: `qmail check` and qmail-showctl

@@ -126,8 +126,12 @@ class DoorLine(asyncio.Protocol):
                 self.on_payload(payload)
         except FrameError:
             # A peer that breaks the framing is not believed any more.
-            if self._transport is not None:
-                self._transport.abort()
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the connection, at once."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End all that was under way."""

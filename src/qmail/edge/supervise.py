@@ -32,6 +32,8 @@ class Program:
     environ: Mapping[str, str]
     descriptor_variable: str
     """Environment variable that tells the program its descriptors."""
+    labels: Sequence[str] = ()
+    """What each descriptor is, for a program that has several kinds: `LABEL:DESCRIPTOR`."""
 
 
 @dataclass(slots=True)
@@ -106,9 +108,17 @@ def _become_program(program: Program, log_fd: int, parent: int) -> None:
         os._exit(111)
     environ = dict(program.environ)
     if program.descriptors:
-        environ[program.descriptor_variable] = " ".join(map(str, program.descriptors))
+        environ[program.descriptor_variable] = descriptor_words(program)
     os.chdir("/")
     os.execve(program.path, [program.path, *program.args], environ)
+
+
+def descriptor_words(program: Program) -> str:
+    """Return what tells a program its descriptors."""
+    if not program.labels:
+        return " ".join(map(str, program.descriptors))
+    pairs = zip(program.labels, program.descriptors, strict=True)
+    return " ".join(f"{label}:{fd}" for label, fd in pairs)
 
 
 def ended(child: Child, now: float) -> None:

@@ -5,8 +5,8 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from qmail.core.controls import ControlError, control_reader
 from qmail.core.dates import mail_date
@@ -15,6 +15,7 @@ from qmail.core.relay import OwnAddresses, more_hosts_of
 from qmail.core.smtp_policy import SmtpPolicy, read_policy
 from qmail.edge.accounts import MissingAccountError, accounts_of
 from qmail.edge.descriptors import raise_descriptor_limit, room
+from qmail.edge.event_loop import inherit, loop_factory
 from qmail.edge.log import Log, complain
 from qmail.edge.program_line import ProgramCourier
 from qmail.edge.queue_line import QueueLine
@@ -24,24 +25,6 @@ from qmail.protocol.exits import Exit
 
 NAME: Final = "qmail-smtpd"
 LOG_FD: Final = 1
-
-
-def loop_factory() -> Callable[[], Any]:
-    """Return what makes the event loop: uvloop, or asyncio where that can't be imported."""
-    try:
-        import uvloop  # noqa: PLC0415 - it may be missing
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
-
-
-def inherit(fd: int) -> socket.socket:
-    """Take a listening socket from qmail-start; programs that we start must not get it.
-
-    `fileno=` finds family and protocol out; without these asyncio would leave Nagle on.
-    """
-    os.set_inheritable(fd, False)
-    return socket.socket(fileno=fd)
 
 
 class Resident:

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -21,6 +22,7 @@ from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.places import DOORS
 from qmail.core.settings import Listener, LogControls, StartControls
 from qmail.edge.accounts import Account, Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.certificate import CERTIFICATE, certificate_files
 from qmail.edge.descriptors import raise_descriptor_limit
 from qmail.edge.doorway import door_path
 from qmail.edge.log import RECORDS, Log, complain
@@ -44,12 +46,24 @@ RESIDENTS: Final = {
     "qmail-rspawn": ("qmailr", False, ("rspawn",)),
     "qmail-verify": ("qmailp", False, ("verify",)),
     "qmail-smtpd": ("qmaild", False, ()),
+    "qmail-pspawn": ("qmailp", True, ("login",)),
+    "qmail-popup": ("qmaild", False, ()),
 }
-DESCRIPTOR_VARIABLES: Final = {"qmail-smtpd": "QMAIL_LISTENERS", "qmail-log": "QMAIL_LOG_PIPE"}
+DESCRIPTOR_VARIABLES: Final = {
+    "qmail-smtpd": "QMAIL_LISTENERS",
+    "qmail-popup": "QMAIL_LISTENERS",
+    "qmail-log": "QMAIL_LOG_PIPE",
+}
+SERVED_BY: Final = {"qmail-smtpd": ("smtp",), "qmail-popup": ("pop3", "pop3s")}
+"""Which program gets the listening sockets of which services."""
+NEEDED_FOR: Final = {**SERVED_BY, "qmail-pspawn": SERVED_BY["qmail-popup"]}
+NEEDS_CERTIFICATE: Final = ("pop3s",)
 LOGGER: Final = "qmail-log"
 """Started before the others where control/log asks for it, and ends when all of them have."""
-STOP_WAVES: Final = (("qmail-smtpd",), ("qmail-send",), tuple(RESIDENTS))
+STOP_WAVES: Final = (("qmail-smtpd", "qmail-popup"), ("qmail-send",), tuple(RESIDENTS))
 """Nothing new comes in; what is being delivered ends; the rest has nothing left to do."""
+HEAR_HUP: Final = ("qmail-send", "qmail-rspawn", "qmail-verify", "qmail-smtpd", "qmail-pspawn",
+                   "qmail-popup")  # fmt: skip
 WAVE_S_MAX: Final = 40.0
 LOG_S_MAX: Final = 15.0
 FIRST_START_S: Final = 5.0
@@ -95,7 +109,7 @@ class Starter:
         """HUP goes to all that read controls, ALRM to qmail-send, as when it was the same pid."""
         names: tuple[str, ...] = ("qmail-send",)
         if number == signal.SIGHUP:
-            names = ("qmail-send", "qmail-rspawn", "qmail-verify", "qmail-smtpd")
+            names = HEAR_HUP
         for name in names:
             child = self._children.get(name)
             if child is not None and child.pid:
@@ -113,23 +127,36 @@ class Starter:
         Raises: CannotStartError, ControlError, OSError.
         """
         controls = load(StartControls, control_reader(self._home))
-        listeners = controls.listeners
+        wanted = controls.listeners
         if not self._delivery:
             self._delivery = _default_delivery(controls)
         log = load(LogControls, control_reader(self._home)).log
-        doors = {name: self._bind_door(name) for name in DOORS}
-        ports = [self._bind_port(listener) for listener in listeners]
+        listeners = [one for one in wanted if not self._lacks_certificate(one)]
+        running = [name for name in RESIDENTS if is_wanted(name, listeners)]
+        wanted_doors = [door for name in running for door in RESIDENTS[name][2]]
+        doors = {name: self._bind_door(name) for name in DOORS if name in wanted_doors}
+        ports = [(listener.service, self._bind_port(listener)) for listener in listeners]
         self._start_logger()
         if log.needs_logger:
             self._prepare_log(needs_records=log.needs_records)
-        for name, (account, keeps_root, own_doors) in RESIDENTS.items():
-            descriptors = tuple(doors[door] for door in own_doors) or tuple(ports)
-            if name == "qmail-smtpd" and not ports:
-                self._say("control/listeners is empty: no qmail-smtpd")
-                continue
-            self._children[name] = Child(
-                self._program(name, self._accounts[account], keeps_root, descriptors)
-            )
+        for name in running:
+            account, keeps_root, own_doors = RESIDENTS[name]
+            services = SERVED_BY.get(name, ())
+            mine = [(service, fd) for service, fd in ports if service in services]
+            descriptors = tuple(doors[door] for door in own_doors) or tuple(fd for _, fd in mine)
+            program = self._program(name, self._accounts[account], keeps_root, descriptors)
+            if len(services) > 1:
+                program = replace(program, labels=tuple(service for service, _ in mine))
+            self._children[name] = Child(program)
+        self._tell(wanted, listeners)
+
+    def _lacks_certificate(self, listener: Listener) -> bool:
+        return listener.service in NEEDS_CERTIFICATE and certificate_files(self._home) is None
+
+    def _tell(self, wanted: Sequence[Listener], listeners: Sequence[Listener]) -> None:
+        """Say what was opened, what was not, and as whom."""
+        if "qmail-smtpd" not in self._children:
+            self._say("control/listeners has no smtp: no qmail-smtpd")
         if not self._accounts.separate:
             owner = self._accounts["alias"].uid
             try:
@@ -137,9 +164,13 @@ class Starter:
             except KeyError:
                 user = f"uid {owner}"
             self._say(f"not root: every program runs as {user}, all mail goes to alias")
-        for listener in listeners:
+        for listener in wanted:
             host = f"[{listener.host}]" if listener.is_ipv6 else listener.host
-            self._say(f"listening: {listener.service} {host}:{listener.port}")
+            where = f"{listener.service} {host}:{listener.port}"
+            if listener in listeners:
+                self._say(f"listening: {where}")
+            else:
+                self._say(f"warning: not listening: {where}: control/{CERTIFICATE} is missing")
 
     def _program(
         self, name: str, account: Account, keeps_root: bool, descriptors: tuple[int, ...]
@@ -304,6 +335,12 @@ class Starter:
             if child.pid:
                 self._say(f"warning: {child.program.name} does not stop; killing it")
                 os.kill(child.pid, signal.SIGKILL)
+
+
+def is_wanted(name: str, listeners: Sequence[Listener]) -> bool:
+    """Say whether a program has anything to do; what serves no listener always has."""
+    services = NEEDED_FOR.get(name)
+    return services is None or any(listener.service in services for listener in listeners)
 
 
 def _default_delivery(controls: StartControls) -> str:

@@ -46,6 +46,7 @@ def _event(name: str, program: str, form: bytes | None, *texts: str) -> Event:
 SMTPD: Final = "qmail-smtpd"
 SEND: Final = "qmail-send"
 QUEUE: Final = "qmail-queue"
+POPUP: Final = "qmail-popup"
 ANY: Final = "any"
 
 EVENTS: Final = (
@@ -65,6 +66,43 @@ EVENTS: Final = (
         rb": (?P<reply>\d.*)",
         "A client, a sender, a recipient or a message was refused.",
         "id session code helo",
+    ),
+    _event(
+        "login",
+        POPUP,
+        rb"popup: login (?P<ip>\S+) <(?P<login>\S*)> (?P<service>\S+) (?P<mechanism>\S+)"
+        rb" (?P<tls>\S+)",
+        "Somebody has logged in.",
+        "session",
+    ),
+    _event(
+        "logout",
+        POPUP,
+        rb"popup: logout (?P<ip>\S+) <(?P<login>\S*)> seconds (?P<seconds>\d+)",
+        "The session of who has logged in is over.",
+        "session",
+    ),
+    _event(
+        "denied",
+        POPUP,
+        rb"popup: denied (?P<ip>\S+) <(?P<login>\S*)> (?P<service>\S+) (?P<mechanism>\S+):"
+        rb" (?P<reply>-ERR.*)",
+        "A login was refused, or no session could be had for it.",
+        "session",
+    ),
+    _event(
+        "refuse",
+        POPUP,
+        rb"popup: refuse (?P<ip>\S+): (?P<reply>-ERR.*)",
+        "A POP3 client was sent away without a login.",
+        "session",
+    ),
+    _event(
+        "tls",
+        POPUP,
+        rb"popup: tls (?P<ip>\S+): (?P<text>.*)",
+        "TLS with a client did not come about, or broke.",
+        "session",
     ),
     _event(
         "queued",
@@ -165,7 +203,7 @@ NUMBERS: Final = frozenset(
     | {"remote_max", "uid"}
 )
 """Fields that are numbers in JSON; all others are strings."""
-_PROGRAM_WORDS: Final = {"smtpd": SMTPD}
+_PROGRAM_WORDS: Final = {"smtpd": SMTPD, "popup": POPUP}
 
 
 def _by_first_word() -> dict[bytes, list[Event]]:

@@ -17,6 +17,7 @@ from qmail.utilities.check_files import check_files, check_programs
 from qmail.utilities.check_passwd import check_passwd
 from qmail.utilities.check_report import Report
 from qmail.utilities.check_running import check_accounts, check_running
+from qmail.utilities.check_tls import check_tls
 from qmail.utilities.check_users import check_users
 
 FOUND: Final = 1
@@ -73,6 +74,7 @@ def check_home(report: Report, home: str) -> None:
     check_domains(report, home, accounts)
     check_files(report, home, accounts)
     check_programs(report, home, accounts)
+    check_tls(report, home, accounts)
     check_running(report, home, accounts)
 
 

@@ -11,6 +11,7 @@ from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.places import DOORS
 from qmail.core.settings import Listener, LogControls, StartControls
 from qmail.edge.accounts import ACCOUNT_GROUPS, Accounts
+from qmail.edge.certificate import certificate_files
 from qmail.edge.processes import (
     ListeningSocket,
     Process,
@@ -31,6 +32,8 @@ RUNS_AS: Final = {
     "qmail-rspawn": "qmailr",
     "qmail-verify": "qmailp",
     "qmail-smtpd": "qmaild",
+    "qmail-pspawn": "root",
+    "qmail-popup": "qmaild",
     "qmail-log": "qmaill",
 }
 """Account of each resident program (spec/programs.md 0)."""
@@ -82,7 +85,12 @@ def check_running(report: Report, home: str, accounts: Accounts) -> None:
 
 
 def _not_needed(home: str) -> set[str]:
-    found = set() if _listeners(home) else {"qmail-smtpd"}
+    services = {listener.service for listener in _listeners(home)}
+    if certificate_files(home) is None:
+        services.discard("pop3s")
+    found = set() if "smtp" in services else {"qmail-smtpd"}
+    if not services & {"pop3", "pop3s"}:
+        found |= {"qmail-pspawn", "qmail-popup"}
     return found if _has_logger(home) else {*found, "qmail-log"}
 
 
@@ -97,7 +105,7 @@ def _check_process(
     report: Report, accounts: Accounts, process: Process, ours: Sequence[Process]
 ) -> None:
     name = f"{process.program} (pid {process.pid})"
-    if _is_delivery(process, ours):
+    if _is_delivery(process, ours) or _is_session(process, ours):
         return
     account = RUNS_AS.get(process.program)
     if account is None:
@@ -117,7 +125,10 @@ def _check_process(
 
 
 def _check_doors(report: Report, home: str, accounts: Accounts) -> None:
+    has_logins = "qmail-pspawn" not in _not_needed(home)
     for name, (owner, mode) in DOORS.items():
+        if name == "login" and not has_logins:
+            continue
         try:
             found = os.stat(f"{home}/run/{name}")
         except OSError as trouble:
@@ -131,10 +142,21 @@ def _check_doors(report: Report, home: str, accounts: Accounts) -> None:
             )
 
 
+def _is_forked_by(spawner: str, process: Process, ours: Sequence[Process]) -> bool:
+    return process.parent in {one.pid for one in ours if one.program == spawner}
+
+
 def _is_delivery(process: Process, ours: Sequence[Process]) -> bool:
     """Say whether qmail-lspawn forked it: to deliver under an account, or to look one up."""
-    spawners = {one.pid for one in ours if one.program == "qmail-lspawn"}
-    return process.parent in spawners
+    return _is_forked_by("qmail-lspawn", process, ours)
+
+
+def _is_session(process: Process, ours: Sequence[Process]) -> bool:
+    """Say whether qmail-pspawn forked it: for a mailbox, or to look at passwords.
+
+    The one of these that looks at the passwords of the system stays root.
+    """
+    return _is_forked_by("qmail-pspawn", process, ours)
 
 
 def _check_deliveries(report: Report, before: Sequence[Process], after: Sequence[Process]) -> None:

@@ -101,7 +101,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="'SERVICE HOST:PORT'",
-        help="a line for a new control/listeners, SERVICE smtp; may stand more "
+        help="a line for a new control/listeners, SERVICE smtp, pop3 or pop3s; may stand more "
         "than once "
         f"(default: '{LISTENER_ROOT}' for root, '{LISTENER_ORDINARY}' for others)",
     )
