@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     """Returns the bytes of control/NAME, None when there is no such file; raises OSError else."""
 
 CONTROL_BYTES_MAX: Final = 64 * 1024 * 1024
+USUAL_BYTES: Final = 4096
+"""Python makes room for as much as is asked for: 64 MB for each host name would take its time."""
 ME: Final = "me"
 """As a default: the value of control/me."""
 
@@ -52,7 +54,9 @@ def control_reader(home: str) -> ReadFile:
     def read_file(name: str) -> bytes | None:
         try:
             with open(f"{home}/control/{name}", "rb") as file:
-                data = file.read(CONTROL_BYTES_MAX + 1)
+                data = file.read(USUAL_BYTES)
+                if len(data) == USUAL_BYTES:
+                    data += file.read(CONTROL_BYTES_MAX + 1 - USUAL_BYTES)
         except FileNotFoundError:
             return None
         if len(data) > CONTROL_BYTES_MAX:
