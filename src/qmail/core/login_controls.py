@@ -12,6 +12,7 @@ from qmail.core.controls import (
     parse_line,
     shown,
 )
+from qmail.core.pop3_controls import CONCURRENCYPOP3
 from qmail.core.shell_words import simple_words
 
 
@@ -62,6 +63,7 @@ class LoginControls:
         Apop.NO,
         doc="Whether the program of checkpassword can do APOP: yes or no.",
     )
+    concurrencypop3: int = CONCURRENCYPOP3
     concurrencypop3login: int = control(
         parse_integer,
         10,

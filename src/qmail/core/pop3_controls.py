@@ -47,6 +47,12 @@ def parse_timeout(name: str, lines: list[Line]) -> int:
     return seconds
 
 
+CONCURRENCYPOP3: Final[int] = control(
+    parse_integer, 500, kind="integer", doc="POP3 clients at once; 0 lets nobody in."
+)
+"""qmail-popup and qmail-pspawn read it: the one for clients, the other for sessions."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PopupControls:
     """What qmail-popup reads."""
@@ -57,9 +63,7 @@ class PopupControls:
         Plaintext.LOOPBACK,
         doc="Where a password may come without TLS: no (nowhere), loopback (from this host), yes.",
     )
-    concurrencypop3: int = control(
-        parse_integer, 500, kind="integer", doc="POP3 clients at once; 0 lets nobody in."
-    )
+    concurrencypop3: int = CONCURRENCYPOP3
     concurrencypop3client: int = control(
         parse_integer,
         50,

@@ -22,7 +22,6 @@ from qmail.core.login_secret import ensure_secret, household
 from qmail.core.passwd_file import PasswdFile
 from qmail.core.passwd_line import LINES, MAILDIR
 from qmail.core.password_check import PasswordCheck
-from qmail.core.pop3_controls import PopupControls
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.edge.answer_threads import serve_answers
 from qmail.edge.child_desk import ChildDesk, Post
@@ -59,7 +58,6 @@ class LoginWork:
         self._accounts = accounts
         self._limits = limits
         self.controls = load(LoginControls, control_reader(home))
-        self._popup = load(PopupControls, control_reader(home))
 
     @property
     def is_external(self) -> bool:
@@ -82,7 +80,7 @@ class LoginWork:
         if "QMAIL_HOME" in os.environ:
             environ["QMAIL_HOME"] = os.environ["QMAIL_HOME"]
         return Places(
-            sessions_max=self._popup.concurrencypop3,
+            sessions_max=self.controls.concurrencypop3,
             login_max=self.controls.concurrencypop3login,
             words=self.controls.checkpassword,
             daemon=(command_path("qmail-pop3d") or "qmail-pop3d", os.fsdecode(MAILDIR)),
