@@ -1,12 +1,12 @@
 #!/bin/sh
 # What tests and benchmarks drive us with, from Debian: smtp-source, smtp-sink, swaks, strace,
-# cdbmake and cdbdump, cdb, tcpserver; and mail clients that call sendmail, mutt and s-nail.
+# cdbmake and cdbdump, cdb, tcpserver, openssl; and mail clients that call sendmail, mutt and s-nail.
 # Root gets what is missing; for anybody else the tests that need it skip and say so.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 missing=
 for pair in smtp-source:postfix swaks:swaks strace:strace cdbmake:freecdb cdb:tinycdb \
-    tcpserver:ucspi-tcp mutt:mutt s-nail:s-nail; do
+    tcpserver:ucspi-tcp openssl:openssl mutt:mutt s-nail:s-nail; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 [ -n "$missing" ] || exit 0
