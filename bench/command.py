@@ -26,7 +26,7 @@ ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DOCUMENT: Final = f"{ROOT}/docs/benchmarks.md"
 PARTS: Final = (
     "local", "relay", "users", "list", "accept", "fanout", "fifty", "deferred", "sendmail",
-    "inject", "memory",
+    "inject", "pop3", "memory",
 )  # fmt: skip
 INSTALL_SECONDS_MAX: Final = 300.0
 RUN_SECONDS: Final = 480.0

@@ -49,6 +49,12 @@ HOW: Final = """\
   deliver to one maildir, in memory (tmpfs). Memory: the most that the suite had (looked at each 0.3
   s) until all was delivered, less what it had before, after a message to 5,000. The small message
   is sent when qmail-queue has ended; from the start of its sendmail until it is in the maildir.
+- **POP3**: 8 mailboxes of one account with 1,000 messages of 4 KB each, which both servers serve
+  from the same maildirs, with the same list of names (SCRAM-SHA-256 keys of 4,096 rounds, one
+  check for each login). One client for each mailbox, all at once, each session on a connection of
+  its own and every command after the answer to the one before: USER, PASS, STAT, LIST, UIDL, RETR
+  of the ten newest, QUIT. The first three visits are not counted. Dovecot is Debian's with its
+  defaults, without TLS; only root can start it.
 - **CPU ms**: user and system time of all processes of the server, ended ones included, from
   `/proc/PID/stat`, until the server is idle again; "CPU ratio" is Postfix's by ours. smtp-source
   and smtp-sink apart ("load ms"). "other CPU" is what else ran on the machine, in cores: the

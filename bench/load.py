@@ -42,23 +42,31 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def greets(port: int) -> bool:
-    """Say whether an SMTP server answers on that port."""
+SMTP: Final = b"220"
+POP3: Final = b"+OK"
+
+
+def greets(port: int, word: bytes = SMTP) -> bool:
+    """Say whether a server answers on that port and greets with `word`."""
     try:
         with socket.create_connection(("127.0.0.1", port), 2.0) as caller:
             caller.settimeout(2.0)
-            return caller.recv(4)[:3] == b"220"
+            return caller.recv(4)[:3] == word
     except OSError:
         return False
 
 
-def wait_for_greeting(port: int, name: str, process: "subprocess.Popen[bytes] | None") -> None:
+def wait_for_greeting(
+    port: int, name: str, process: "subprocess.Popen[bytes] | None", word: bytes = SMTP
+) -> None:
     """Wait until `port` greets. Raises: BenchError: it does not, or `process` ended."""
 
     def is_done() -> bool:
-        return (process is not None and process.poll() is not None) or greets(port)
+        return (process is not None and process.poll() is not None) or greets(port, word)
 
-    if not wait_until(is_done, seconds_max=START_SECONDS_MAX, poll_s=0.05) or not greets(port):
+    if not wait_until(is_done, seconds_max=START_SECONDS_MAX, poll_s=0.05) or not greets(
+        port, word
+    ):
         raise BenchError(f"{name} does not greet on its port")
 
 

@@ -1,12 +1,14 @@
 """Our suite: a home of its own, made by `qmail init`, its control files then written by hand."""
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import Final
 
 from bench.crowd import LIST, Crowd
-from bench.load import end_process, free_port, wait_for_greeting
+from bench.load import POP3, end_process, free_port, wait_for_greeting
+from bench.mailboxes import Mailboxes
 from bench.values import BY_DNS, HOST, RELAY_DOMAIN, BenchError, Mailbox
 
 INIT_SECONDS_MAX: Final = 60.0
@@ -127,3 +129,33 @@ class Ours:
     def sendmail(self) -> tuple[list[str], dict[str, str]]:
         """Return our sendmail, and the home it works for."""
         return [f"{BIN}/sendmail"], {"QMAIL_HOME": self.home}
+
+
+class OursReading(Ours):
+    """Our suite with mailboxes to be read by POP3."""
+
+    def __init__(self, folder: str, *, sink_port: int, mailboxes: Mailboxes) -> None:
+        super().__init__(folder, sink_port=sink_port, is_withheld=False)
+        self.pop3_port = free_port()
+        self._mailboxes = mailboxes
+
+    def controls(self) -> dict[str, str]:
+        """Add the listener, and room for all clients at one address."""
+        written = super().controls()
+        written["listeners"] += f"pop3 127.0.0.1:{self.pop3_port}\n"
+        return written
+
+    def configure(self) -> None:
+        """Make the home. Raises: BenchError: `qmail init` failed."""
+        super().configure()
+        path = f"{self.home}/users/passwd"
+        with open(path, "w", encoding="ascii") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(self._mailboxes.lines)
+        if os.geteuid() == 0:
+            shutil.chown(path, "qmailp")
+
+    def start(self) -> None:
+        """Start it and wait for both greetings. Raises: BenchError: it does not come up."""
+        super().start()
+        wait_for_greeting(self.pop3_port, "qmail-popup", self._process, POP3)

@@ -3,12 +3,13 @@
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from bench.crowd import LIST_MEMBERS, USERS, Crowd, make_crowd
+from bench.dovecot import Dovecot
 from bench.extras import idle_connections, idle_memory, sendmail_ms, sync_calls_each
 from bench.fanout import FanOut, measure_fan_out
 from bench.fifty import measure_fifty
@@ -16,9 +17,11 @@ from bench.ground import Ground
 from bench.injection import MESSAGES, WARM_UP, Injection, inject
 from bench.load import Sink
 from bench.mailbox import make_account, remove_account
+from bench.mailboxes import Mailboxes, make_mailboxes
 from bench.measure import Field, make_field, measure
 from bench.measure_crowd import measure_crowd
-from bench.ours import Ours
+from bench.ours import Ours, OursReading
+from bench.pop3 import SESSIONS_WARM, Reading, read_all
 from bench.postfix import Postfix, Withhold
 from bench.report import (
     NONE,
@@ -32,12 +35,15 @@ from bench.report import (
     idle_single,
     injection_singles,
     memory_single,
+    reading_singles,
     share_single,
     waiting_singles,
 )
 from bench.slow_dns import NET
 from bench.values import Kind, Mailbox, Sample, Server, Variant
 from bench.waiting import fill, look_at, start_filled
+
+from bench import dovecot
 
 SIZES_BYTES: Final = (4096, 102400)
 WARM_UP_COUNT: Final = {4096: 400, 102400: 100}
@@ -46,7 +52,7 @@ COUNT_MAX: Final = 40_000
 TRIAL: Final = Variant(Kind.ACCEPT, 4096, is_kept=True)
 STRACE_COUNT: Final = 500
 CROWD_PARTS: Final = frozenset({"users", "list"})
-OWN_PARTS: Final = frozenset({"accept", "fanout", "fifty", "deferred"})
+OWN_PARTS: Final = frozenset({"accept", "fanout", "fifty", "deferred", "pop3"})
 """Those that share no server with another part."""
 FAN_OUT_ROUNDS_MAX: Final = 2
 """Postfix takes the better part of a minute for each."""
@@ -98,6 +104,8 @@ def run_plan(plan: Plan, report: Report, say: Say) -> None:
             bench.measure_crowd()
         if "accept" in plan.parts:
             bench.measure_accepting()
+        if "pop3" in plan.parts:
+            bench.measure_reading()
         bench.measure_queue()
     busy = busy_note(report.rows)
     if busy is not None:
@@ -296,6 +304,44 @@ class Bench:
             for at, side in enumerate(samples):
                 side.append(take(at, Kind.LIST, LIST_MEMBERS))
         self._add_row(Variant(Kind.LIST, SIZES_BYTES[0], is_kept=True), samples)
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def measure_reading(self) -> None:
+        """Measure POP3 sessions, ours beside Dovecot's; the first visits are not counted."""
+        self._say("bench: pop3")
+        with ExitStack() as stack:
+            folders = [self._plan.ground.folder() for _ in range(3)]
+            mailboxes = make_mailboxes(folders[0], time.time())
+            ours = OursReading(folders[1], sink_port=self._sink.port, mailboxes=mailboxes)
+            stack.enter_context(self._running(ours, folders[1]))
+            doors = [(ours.pop3_port, ours.pid)]
+            if dovecot.is_there():
+                peer = Dovecot(folders[2], mailboxes)
+                stack.callback(peer.stop)
+                peer.start()
+                doors.append((peer.port, peer.pid))
+                self._report.notes.append(f"POP3 is measured beside Dovecot {dovecot.version()}.")
+            else:
+                self._report.notes.append(
+                    "Dovecot was not measured: it takes root and Debian's dovecot-pop3d."
+                )
+            sides = self._read_in_turn(doors, mailboxes)
+        self._report.singles += reading_singles(sides)
+
+    def _read_in_turn(
+        self, doors: Sequence[tuple[int, int]], mailboxes: Mailboxes
+    ) -> list[list[Reading]]:
+        sides: list[list[Reading]] = [[] for _ in doors]
+        warm = [read_all(*door, mailboxes, SESSIONS_WARM) for door in doors]
+        each = [
+            max(SESSIONS_WARM, round(one.rate * self._plan.seconds / len(mailboxes.names)))
+            for one in warm
+        ]
+        for _ in self._rounds():
+            for at, door in enumerate(doors):
+                sides[at].append(read_all(*door, mailboxes, each[at]))
+        return sides
 
     # --- the life of a queued message -----------------------------------------------------------
 

@@ -10,6 +10,8 @@ from bench.fanout import HOSTS, FanOut
 from bench.fifty import Fifty
 from bench.injection import MESSAGES, PROCESSES, Injection
 from bench.machine import Machine
+from bench.mailboxes import MESSAGES as MAILBOX_MESSAGES
+from bench.pop3 import RETRIEVED, Reading
 from bench.values import Kind, Sample, Variant
 from bench.waiting import Waiting
 
@@ -212,6 +214,25 @@ def injection_singles(sides: Sequence[Sequence[Injection]]) -> list[Single]:
                 target=f"at least {INJECTION_RATIO_TARGET}",
             )
         )
+    return found
+
+
+def reading_singles(sides: Sequence[Sequence[Reading]]) -> list[Single]:
+    """Write how many POP3 sessions a second there are; the second side is Dovecot."""
+    title = f"POP3 sessions, maildirs of {MAILBOX_MESSAGES}, {RETRIEVED} read"
+
+    def shown(at: int) -> str:
+        if at >= len(sides):
+            return NONE
+        rates = [one.rate for one in sides[at]]
+        cpu = number(median(one.cpu_ms for one in sides[at]), 1)
+        return f"{number(median(rates))}/s ({span(rates)}), {cpu} ms CPU each"
+
+    theirs = NONE if len(sides) < 2 else f"Dovecot {shown(1)}"
+    found = [Single(title, shown(0), theirs)]
+    if len(sides) > 1:
+        ratios = [a.rate / b.rate for a, b in zip(*sides, strict=True)]
+        found.append(Single(f"{title}: ratio", f"{number(median(ratios), 2)} ({span(ratios, 2)})"))
     return found
 
 
