@@ -263,6 +263,6 @@ def test_the_program_sees_a_broken_envelope_when_the_source_fails(tmp_path: Path
 def test_no_descriptor_and_no_child_is_left(tmp_path: Path) -> None:
     before = set(os.listdir("/proc/self/fd"))
     send(tmp_path, [b"x"], {"QMAILQUEUE": script(tmp_path, "exit 31\n")})
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
