@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.fakes.homes import SPARE_UID, open_folder, others_can_run_the_programs
 from tests.programs.injection import Injection
 
 from qmail.programs import sendmail
@@ -291,3 +292,24 @@ def test_option_q_of_an_ordinary_user_wakes_the_queue(
     finally:
         os.close(reader)
     assert sendmail.main(["-qRexample.org"]) == 77
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become another account")
+def test_option_q_of_a_user_who_can_not_reach_the_queue_is_refused() -> None:
+    with open_folder() as folder:
+        if not others_can_run_the_programs():
+            pytest.skip("the programs lie where only root can read them")
+        post = Injection(folder)
+        (post.home / "queue").chmod(0o700)
+        ended = subprocess.run(
+            [post.home / "bin/sendmail", "-q"],
+            capture_output=True,
+            env=post.environ,
+            check=False,
+            timeout=60,
+            user=SPARE_UID,
+            group=SPARE_UID,
+            extra_groups=[],
+        )
+    shown = b"sendmail: -q: only root may have mail tried before its time\n"
+    assert (ended.returncode, ended.stderr) == (77, shown)

@@ -176,11 +176,17 @@ def _may_steer(home: str) -> bool:
 
 
 def wake(name: str, home: str) -> int:
-    """Pull the trigger: qmail-send looks for new mail (spec/queue.md 6)."""
+    """Pull the trigger: qmail-send looks for new mail (spec/queue.md 6).
+
+    In a home with separate accounts few can reach it; qmail-queue tells of new mail anyway.
+    """
     try:
         fd = os.open(f"{home}/queue/lock/trigger", os.O_WRONLY | os.O_NONBLOCK)
         os.write(fd, b"\0")
         os.close(fd)
+    except PermissionError:
+        say(f"{name}: -q: only root may have mail tried before its time")
+        return sysexits.NOT_ALLOWED
     except OSError as trouble:
         say(f"{name}: fatal: unable to wake qmail-send: {_reason(trouble)}")
         return sysexits.TRY_AGAIN
