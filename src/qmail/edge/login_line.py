@@ -33,8 +33,10 @@ from qmail.protocol.login_door import (
 from qmail.protocol.netstring import FrameReader
 
 RECEIVE_BYTES: Final = 65536
-FIRST_OFFER: Final = (Mechanism.USER, Mechanism.PLAIN, Mechanism.SCRAM_SHA_256)
-"""What there usually is, until qmail-pspawn has said what there is."""
+FIRST_OFFER: Final = (Mechanism.PLAIN, Mechanism.USER)
+"""What there always is, until qmail-pspawn has said what there is."""
+OFFER_S_MAX: Final = 2.0
+"""So long a server that starts waits for that, before it takes clients."""
 UP_S_MAX: Final = 5.0
 """So long a login waits where qmail-pspawn is just being started again."""
 _TAG_MAX: Final = 9_999_999_999
@@ -73,6 +75,7 @@ class LoginLine(DoorLine):
     def __init__(self, home: str, peer_uids: frozenset[int], on_work: Callable[[], None]) -> None:
         super().__init__(home, peer_uids, on_work)
         self.mechanisms: tuple[Mechanism, ...] = FIRST_OFFER
+        self._has_offer = asyncio.Event()
         self._sock: socket.socket | None = None
         self._queue: deque[tuple[bytes, int]] = deque()
         """Frames, and the descriptor that goes with each; -1: none."""
@@ -87,6 +90,11 @@ class LoginLine(DoorLine):
     def is_up(self) -> bool:
         """True while connected."""
         return self._sock is not None
+
+    async def wait_for_offer(self) -> None:
+        """Wait until it is known what is offered, or for OFFER_S_MAX."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._has_offer.wait(), OFFER_S_MAX)
 
     # --- what a connection asks for -------------------------------------------------------------
 
@@ -146,6 +154,7 @@ class LoginLine(DoorLine):
         answer = unpack_answer(payload)
         if isinstance(answer, Offer):
             self.mechanisms = answer.mechanisms
+            self._has_offer.set()
             return
         asker = self._askers.get(answer.tag)
         if asker is None:

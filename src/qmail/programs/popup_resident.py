@@ -94,6 +94,8 @@ class Resident:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._read_again)
         line = loop.create_task(self._server.line.keep_up())
+        # Who comes meanwhile waits in the backlog: CAPA is to tell the truth from the first on.
+        await self._server.line.wait_for_offer()
         await self._server.listen(sockets)
         await self._stop.wait()
         await self._server.shut_down()
