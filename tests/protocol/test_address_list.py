@@ -128,6 +128,19 @@ def test_rfc2047_names_beyond_ascii_are_encoded_together() -> None:
     assert rewritten(b"J\xf6rg <a@b>") == b'"J\xf6rg" <a@b>'
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("J.ö.x <a>", b"J. =?utf-8?q?=C3=B6?= .x <a>"),
+        ("ö@ü <a>", b"=?utf-8?q?=C3=B6?= @ =?utf-8?q?=C3=BC?= <a>"),
+        ("ö(c)ü: ;", b"=?utf-8?q?=C3=B6?= (c) =?utf-8?q?=C3=BC?=: ;"),
+    ],
+)
+def test_rfc2047_5_an_encoded_word_stands_alone(text: str, wanted: bytes) -> None:
+    assert rewritten(text.encode()) == wanted
+    assert rewritten(wanted) == wanted
+
+
 def test_rfc6532_3_2_addresses_beyond_ascii_stay() -> None:
     assert rewritten("jörg@münchen.de".encode()) == "jörg@münchen.de".encode()
 

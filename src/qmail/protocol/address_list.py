@@ -342,30 +342,37 @@ def _blank_between(left: str, right: str) -> bool:
 def _phrase(tokens: Iterable[Token]) -> bytes:
     """Write the words of a name; blanks around its dots stay, what is not ASCII is encoded."""
     out: list[bytes] = []
-    last = ""
-    foreign: list[bytes] = []
-    for token in tokens:
-        is_word = token.kind in (ATOM, QUOTED)
-        if is_word and not token.text.isascii() and _is_text(token.text):
-            foreign.append(token.text)
-            last = ATOM
-            continue
-        if foreign:
-            _add_encoded(out, foreign)
-        near_dot = "." in (last, token.kind)
-        if _blank_between(last, token.kind) or (token.spaced and near_dot and last):
+    last = DOT
+    for token in _encoded(tokens):
+        # RFC 2047 5 (3): nothing stands beside an encoded word without a blank.
+        keeps = any(_is_encoded(one) or one.kind == "." for one in (last, token))
+        if out and (_blank_between(last.kind, token.kind) or (token.spaced and keeps)):
             out.append(b" ")
         out.append(_token(token))
-        last = token.kind
+        last = token
+    return b"".join(out)
+
+
+def _encoded(tokens: Iterable[Token]) -> Iterator[Token]:
+    """Encode the words beyond ASCII: neighbours together, as blanks between them are not shown."""
+    foreign: list[bytes] = []
+    is_after = False
+    for token in tokens:
+        if token.kind in (ATOM, QUOTED) and not token.text.isascii() and _is_text(token.text):
+            foreign.append(token.text)
+            continue
+        if foreign:
+            yield Token(ATOM, encode_words(b" ".join(foreign)), True)
+            foreign.clear()
+            is_after = True
+        yield token._replace(spaced=True) if is_after else token
+        is_after = False
     if foreign:
-        _add_encoded(out, foreign)
-    return b"".join(out).lstrip(b" ")
+        yield Token(ATOM, encode_words(b" ".join(foreign)), True)
 
 
-def _add_encoded(out: list[bytes], foreign: list[bytes]) -> None:
-    # Blanks between encoded words are not shown, so neighbours are encoded together.
-    out += (b" ", encode_words(b" ".join(foreign)))
-    foreign.clear()
+def _is_encoded(token: Token) -> bool:
+    return token.kind == ATOM and token.text.startswith(b"=?")
 
 
 def _token(token: Token) -> bytes:
