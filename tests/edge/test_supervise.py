@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from qmail.edge.supervise import (
     Child,
     Program,
     describe_end,
+    descriptor_words,
     ended,
     start,
 )
@@ -140,3 +142,9 @@ def test_an_end_is_told_in_words() -> None:
     assert describe_end(0) == "exit 0"
     assert describe_end(111 << 8) == "exit 111"
     assert describe_end(9) == "killed by signal 9"
+
+
+def test_descriptors_of_several_kinds_are_told_with_what_they_are() -> None:
+    program = child_of("", (7, 9)).program
+    assert descriptor_words(program) == "7 9"
+    assert descriptor_words(replace(program, labels=("pop3", "pop3s"))) == "pop3:7 pop3s:9"

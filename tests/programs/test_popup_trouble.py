@@ -15,6 +15,7 @@ from tests.fakes.queue_door import WAIT_S_MAX, wait_until
 from tests.programs.popup_world import Client, Resident
 from tests.programs.smtpd_world import make_home
 
+from qmail.programs import popup_resident
 from qmail.protocol.login_door import (
     Begun,
     Ended,
@@ -247,3 +248,23 @@ def socket_wait() -> None:
 def memory_of(server: Resident) -> int:
     pages = Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("text", ["", "3", "pop3:x", "smtp:3", "pop3:3 pop3s:"])
+def test_listeners_that_make_no_sense_stop_the_start(
+    home: Path, text: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert popup_resident.run(str(home), text) == 111
+    assert "QMAIL_LISTENERS is not a list" in capfd.readouterr().err
+
+
+def test_a_bad_setting_stops_the_start_with_file_and_line(
+    home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (home / "control/timeoutpop3").write_text("5\n")
+    folder = os.getcwd()
+    try:
+        assert popup_resident.run(str(home), "pop3:99") == 111
+    finally:
+        os.chdir(folder)
+    assert "fatal: control/timeoutpop3:1: " in capfd.readouterr().err
