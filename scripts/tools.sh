@@ -1,12 +1,15 @@
 #!/bin/sh
 # What tests and benchmarks drive us with, from Debian: smtp-source, smtp-sink, swaks, strace,
-# cdbmake and cdbdump, cdb, tcpserver, openssl; and mail clients that call sendmail, mutt and s-nail.
+# cdbmake and cdbdump, cdb, tcpserver, openssl; mail clients that call sendmail or fetch by POP3,
+# mutt, s-nail, fetchmail, mpop, getmail6 and curl; and Dovecot, which works on the same maildirs.
 # Root gets what is missing; for anybody else the tests that need it skip and say so.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 missing=
 for pair in smtp-source:postfix swaks:swaks strace:strace cdbmake:freecdb cdb:tinycdb \
-    tcpserver:ucspi-tcp openssl:openssl mutt:mutt s-nail:s-nail; do
+    tcpserver:ucspi-tcp openssl:openssl mutt:mutt s-nail:s-nail fetchmail:fetchmail mpop:mpop \
+    getmail:getmail6 curl:curl \
+    /usr/lib/dovecot/imap:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 [ -n "$missing" ] || exit 0
