@@ -52,9 +52,12 @@ def block(name: str) -> str:
 
 
 class Dovecot:
-    """One instance, which is stopped in the end. `ids`: its pop3_uidl_format."""
+    """One instance, which is stopped in the end.
 
-    def __init__(self, suite: Pop3Suite, ids: str = "%f") -> None:
+    `ids`: its pop3_uidl_format. `of_machine`: users of the machine have mail as well.
+    """
+
+    def __init__(self, suite: Pop3Suite, ids: str = "%f", *, of_machine: bool = False) -> None:
         if shutil.which("dovecot", path=os.defpath + ":/usr/sbin") is None:
             pytest.skip("dovecot is not installed")
         if not (LIBRARY / "imap").exists():
@@ -65,7 +68,12 @@ class Dovecot:
         self._folder = suite.top / f"dovecot-{self.port}"
         self._folder.mkdir()
         form = PLACE + (PLACE_POP3 if self.has_pop3 else "")
-        text = block("local.conf").replace("/var/qmail", str(suite.home))
+        text = block("local.conf")
+        if of_machine:
+            at = text.index("userdb {")
+            end = text.index("}\n", at) + 2
+            text = text[:at] + block("users of the machine") + text[end:]
+        text = text.replace("/var/qmail", str(suite.home))
         text += form.format(
             folder=self._folder,
             port=self.port,

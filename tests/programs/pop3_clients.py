@@ -31,6 +31,8 @@ class Wish:
     password: str = PASSWORD
     mechanism: str = ""
     """Where the client can be told; empty: its own choice."""
+    port: int = 0
+    """Another server's; 0: of the suite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ def mpop(desk: Desk, wish: Wish) -> Fetched:
     }
     settings = desk.write(
         "mpoprc",
-        f"account default\nhost {HOST}\nport {desk.port(wish.way)}\nuser {wish.login}\n"
+        f"account default\nhost {HOST}\nport {wish.port or desk.port(wish.way)}\n"
+        f"user {wish.login}\n"
         f"password {wish.password}\nauth {wish.mechanism or 'on'}\n{tls[wish.way]}\n"
         f"delivery maildir {desk.maildir}\nuidls_file {desk.folder}/uidls\n"
         f"received_header off\nkeep {'on' if wish.keep else 'off'}\n",

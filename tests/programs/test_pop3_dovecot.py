@@ -2,6 +2,8 @@
 
 import imaplib
 import poplib
+import pwd
+import shutil
 import subprocess
 from collections.abc import Iterator
 
@@ -9,18 +11,22 @@ import pytest
 from tests.fakes.homes import open_folder
 from tests.fakes.queue_door import wait_until
 from tests.programs.dovecot import Dovecot, block
+from tests.programs.pop3_clients import Desk, Wish, mpop
 from tests.programs.pop3_suite import (
     HOST,
     MESSAGES,
     PASSWORD,
     WAIT_S,
+    Box,
     Pop3Suite,
+    as_kept,
     need_accounts,
     need_programs,
     on_the_wire,
 )
 
 pytestmark = pytest.mark.root
+JOE = "qmtestimap"
 LONG_AGO = '"24-Nov-2020 10:00:00 +0000"'
 
 
@@ -139,6 +145,52 @@ def test_root_passwords_are_the_same_at_once(suite: Pop3Suite) -> None:
         # Dovecot looks at the file once a second.
         wait_until(lambda: dovecot.is_password("eve@example.org", "other"))
         assert not dovecot.is_password("eve@example.org", PASSWORD)
+
+
+@pytest.fixture
+def joe() -> Iterator[pwd.struct_passwd]:
+    """An account of the machine with the password `secret`."""
+    if shutil.which("useradd") is None or shutil.which("chpasswd") is None:
+        pytest.skip("useradd and chpasswd are not installed")
+    with open_folder() as folder:
+        home = folder / JOE
+        words = ["useradd", "-M", "-d", str(home), "-s", "/bin/sh", JOE]
+        if subprocess.run(words, check=False, capture_output=True).returncode:
+            pytest.skip("no account can be made here")
+        try:
+            subprocess.run(["chpasswd"], input=f"{JOE}:secret\n".encode(), check=True)
+            account = pwd.getpwnam(JOE)
+            Box(JOE, home, (account.pw_uid, account.pw_gid)).put(MESSAGES[0])
+            yield account
+        finally:
+            subprocess.run(["userdel", JOE], check=False, capture_output=True)
+
+
+def test_root_users_of_the_machine(suite: Pop3Suite, joe: pwd.struct_passwd) -> None:
+    suite.box("kim@example.org")
+    with Dovecot(suite, of_machine=True) as dovecot:
+        assert dovecot.is_password(JOE, "secret")
+        suite.qmail("passwd", "add", JOE, text="another\n")
+        wait_until(lambda: dovecot.is_password(JOE, "another"))
+        assert dovecot.is_password("kim@example.org", PASSWORD)
+        found = dovecot.doveadm("user", JOE)[1].split("\n")
+        assert {f"uid\t{joe.pw_uid}", f"home\t{joe.pw_dir}"} <= set(found)
+        client = imaplib.IMAP4("127.0.0.1", dovecot.port, timeout=WAIT_S)
+        client.login(JOE, "another")
+        assert client.select()[1] == [b"1"]
+        assert body(client, 1) == on_the_wire(MESSAGES[0])
+        client.logout()
+
+
+def test_root_scram_with_the_same_keys(suite: Pop3Suite) -> None:
+    suite.box("lea@example.org", MESSAGES[0])
+    with Dovecot(suite) as dovecot:
+        if not dovecot.has_pop3:
+            pytest.skip("dovecot-pop3d is not installed")
+        wish = Wish(login="lea@example.org", mechanism="scram-sha-256", port=dovecot.pop3_port)
+        fetched = mpop(Desk(suite, "lea"), wish)
+        assert fetched.messages == [as_kept(MESSAGES[0])], (fetched.said, dovecot.log)
+        assert "method=SCRAM-SHA-256" in dovecot.log
 
 
 def dovecot_ids(dovecot: Dovecot, name: str) -> list[str]:
