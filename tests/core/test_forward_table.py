@@ -1,5 +1,7 @@
 """What fastforward does with a recipient (spec/companion.md 2.1)."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,7 @@ def plan(
 
     def read_list(path: bytes) -> bytes:
         if path not in files:
-            raise ForwardError(f"unable to read {path.decode()}")
+            raise ForwardError(f"unable to read {os.fsdecode(path)}")
         return files[path]
 
     return plan_forward(address, sender, table.get, read_list)

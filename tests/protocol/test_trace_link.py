@@ -78,3 +78,11 @@ def test_no_lines_upset_it(lines: list[bytes]) -> None:
         if entry is not None:
             assert entry.trace_id
             list(names_of(entry.record))
+
+
+def test_who_reads_mail_is_in_no_messages_story() -> None:
+    lines = (
+        b"popup: login 192.0.2.1 <ann> pop3 USER clear" + packed_tail(session=b"s1"),
+        b"popup: refuse 192.0.2.1: -ERR [SYS/TEMP] too many clients",
+    )
+    assert ids(Linker(), *lines) == ["", ""]

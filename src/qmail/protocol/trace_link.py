@@ -7,7 +7,7 @@ what the lines say: `new msg N` begins a message, deliveries are known by their 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from qmail.protocol.log_record import Record, Value
+from qmail.protocol.log_record import POPUP, Record, Value
 from qmail.protocol.logtext import safe
 
 KNOWN_MAX: Final = 100_000
@@ -60,7 +60,12 @@ class Linker:
         self._made = 0
 
     def entry(self, at_us: int, record: Record) -> Entry | None:
-        """Return the record with its id; None where it is about no message and no client."""
+        """Return the record with its id; None where it is about no message and no client.
+
+        Who reads mail has nothing to do with the way of a message.
+        """
+        if record.get("program") == POPUP:
+            return None
         known = record.get("id") or record.get("session")
         found = str(known) if known else self._guess(at_us, record)
         if not found:
