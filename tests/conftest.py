@@ -8,6 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A slow machine is no failure. The build server takes the same examples each time, so that nobody
+# is stopped there by what somebody else has written; each run by hand takes others.
+settings.register_profile("house", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("house")
 
 # Commands that are called as functions end with their files open, hundreds of them in a whole run.
 DESCRIPTORS_WANTED = 16384
