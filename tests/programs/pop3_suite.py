@@ -216,6 +216,13 @@ class Pop3Suite:
         """The log so far."""
         return (self.top / "log").read_text(errors="replace")
 
+    def wait_for_log(self, text: str) -> None:
+        """Wait until `text` is in the log: a client can be gone before its line is written."""
+        end = time.monotonic() + WAIT_S
+        while text not in self.log:
+            assert time.monotonic() < end, self.log
+            time.sleep(0.01)
+
     def connect(self) -> socket.socket:
         """Connect to pop3."""
         return socket.create_connection(("127.0.0.1", self.port), WAIT_S)

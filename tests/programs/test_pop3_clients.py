@@ -62,7 +62,7 @@ def test_fetches_all_then_nothing_more_then_deletes(
     assert last.messages == [as_kept(late)], last.said
     assert len(box.names) in (0, len(MESSAGES))
     tls = "clear" if way == "clear" else "TLSv1.3:"
-    assert f"<{login}> {'pop3s' if way == 'pop3s' else 'pop3'} " in suite.log
+    suite.wait_for_log(f"<{login}> {'pop3s' if way == 'pop3s' else 'pop3'} ")
     assert any(f"<{login}> " in line and f" {tls}" in line for line in suite.log.splitlines())
 
 
@@ -82,7 +82,7 @@ def test_wrong_password_is_told_and_nothing_happens(suite: Pop3Suite, client: st
     before = box.names
     fetched = CLIENTS[client](desk, Wish(login=login, password="wrong"))
     assert fetched.messages == []
-    assert f"popup: denied 127.0.0.1 <{login}>" in suite.log, fetched.said
+    suite.wait_for_log(f"popup: denied 127.0.0.1 <{login}>")
     assert box.names == before
     assert fetched.code != 0 or client == "mutt"
 
@@ -106,7 +106,7 @@ def test_mechanism_that_the_client_is_told_to_use(
     suite.box(login, MESSAGES[0])
     fetched = CLIENTS[client](desk, Wish(login=login, mechanism=mechanism))
     assert fetched.messages == [as_kept(MESSAGES[0])], fetched.said
-    assert f"<{login}> pop3 {shown} clear" in suite.log
+    suite.wait_for_log(f"<{login}> pop3 {shown} clear")
     refused = CLIENTS[client](desk, Wish(login=login, mechanism=mechanism, password="wrong"))
     assert refused.messages == []
 
@@ -160,7 +160,7 @@ def test_curl_with_a_mechanism_and_with_a_wrong_password(suite: Pop3Suite) -> No
     suite.box("curl", MESSAGES[0])
     words = ("--login-options", "AUTH=PLAIN")
     assert curl(suite, "curl", "1", *words) == on_the_wire(MESSAGES[0])
-    assert "<curl> pop3 PLAIN clear" in suite.log
+    suite.wait_for_log("<curl> pop3 PLAIN clear")
     with pytest.raises(subprocess.CalledProcessError) as wrong:
         curl(suite, "curl", "1", *words, "--user", "curl:wrong")
     assert wrong.value.returncode == CURL_LOGIN_DENIED
