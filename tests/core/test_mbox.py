@@ -1,5 +1,6 @@
 """Delivery to an mbox file (spec/delivery.md 8)."""
 
+import contextlib
 import errno
 import os
 import re
@@ -85,20 +86,24 @@ def test_trouble_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     assert (tmp_path / "box").read_bytes() == b"old\n"
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow beyond 5000 bytes: the write that crosses it is cut, the next one fails."""
+    """No file may grow beyond 5000 bytes: the write that crosses it is cut, the next one fails.
+
+    Not as a fixture: pytest itself writes before one ends, and that may be to a file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("full_disk")
 @pytest.mark.parametrize("old", [b"", b"old\n"])
 def test_delivery_8_half_a_message_on_a_full_disk_is_cut_off(tmp_path: Path, old: bytes) -> None:
     (tmp_path / "box").write_bytes(old)
-    with pytest.raises(OSError, match="File too large"):
+    with pytest.raises(OSError, match="File too large"), full_disk():
         deliver(RealFs(str(tmp_path)), "box", head=HEAD, parts=[b"x" * 9999], lock=no_lock)
     assert (tmp_path / "box").read_bytes() == old
 
