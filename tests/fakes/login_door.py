@@ -122,10 +122,11 @@ class LoginDoor:
                 return
             for payload in reader.feed(data):
                 call = unpack_call(payload)
-                self._answer(call, fds)
+                # Before the answer: who has heard it may look.
                 with self._changed:
                     self.calls.append(call)
                     self._changed.notify_all()
+                self._answer(call, fds)
 
     def _answer(self, call: Call, fds: list[int]) -> None:
         answers = self.hook(call)
