@@ -160,7 +160,9 @@ def test_logging_4_controls_that_cannot_be_read_again(
         if path.name not in kept:
             path.unlink()
     for name, data in kept.items():
-        (controls / name).write_bytes(data)
+        # The certificate is for reading alone, and was left alone.
+        if (controls / name).read_bytes() != data:
+            (controls / name).write_bytes(data)
 
 
 LOST: Final = {
