@@ -1,5 +1,6 @@
 """The resident qmail-popup, the real program, and clients that speak in bytes."""
 
+import base64
 import contextlib
 import signal
 import socket
@@ -9,11 +10,21 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.fakes.certificates import client_context
+from tests.fakes.certificates import client_context, write_pem
+from tests.fakes.login_door import SECRET
 from tests.fakes.queue_door import WAIT_S_MAX, wait_until
-from tests.programs.smtpd_world import WITHOUT_UVLOOP, environment
+from tests.programs.smtpd_world import WITHOUT_UVLOOP, environment, make_home
 
 PROGRAM = "import sys; from qmail.programs.popup import main; sys.exit(main(sys.argv[1:]))"
+
+PLAIN = base64.b64encode(b"\0joe\0" + SECRET)
+
+
+def make_pop3_home(folder: Path, **controls: str) -> Path:
+    """A home with a certificate."""
+    home = make_home(folder, **controls)
+    write_pem(home / "control")
+    return home
 
 
 class Client:
@@ -159,3 +170,9 @@ class Resident:
         """End the server; return its exit code."""
         self.process.send_signal(number)
         return self.process.wait(WAIT_S_MAX)
+
+
+def greeting(server: Resident) -> bytes:
+    """Connect, and return the greeting."""
+    with server.connect() as client:
+        return client.line()

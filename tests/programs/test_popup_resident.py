@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.fakes.certificates import write_pem
 from tests.fakes.login_door import SECRET, LoginDoor
 from tests.fakes.queue_door import WAIT_S_MAX, wait_until
-from tests.programs.popup_world import Client, Resident
-from tests.programs.smtpd_world import make_home
+from tests.programs.popup_world import PLAIN, Client, Resident, greeting, make_pop3_home
 
 from qmail.protocol.login_door import (
     Answer,
@@ -26,15 +24,6 @@ from qmail.protocol.login_door import (
     Refused,
     Start,
 )
-
-PLAIN = base64.b64encode(b"\0joe\0" + SECRET)
-
-
-def make_pop3_home(folder: Path, **controls: str) -> Path:
-    """A home with a certificate."""
-    home = make_home(folder, **controls)
-    write_pem(home / "control")
-    return home
 
 
 @pytest.fixture
@@ -352,11 +341,6 @@ def test_the_greeting_has_a_challenge_only_with_apop_and_never_the_same(
             client.ask(b"APOP joe " + b"0" * 32)
         begin = [call for call in door.calls if isinstance(call, Begin)][-1]
         assert (begin.mechanism, begin.challenge) == (Mechanism.APOP, challenge)
-
-
-def greeting(server: Resident) -> bytes:
-    with server.connect() as client:
-        return client.line()
 
 
 # --- a program decides: control/checkpassword -----------------------------------------------------

@@ -1,6 +1,5 @@
 """The resident qmail-popup: limits, certificates, signals, parts that are killed."""
 
-import base64
 import os
 import signal
 import socket
@@ -10,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.certificates import client_context, pem_of, write_pem
-from tests.fakes.login_door import SECRET, LoginDoor
+from tests.fakes.login_door import LoginDoor
 from tests.fakes.queue_door import WAIT_S_MAX, wait_until
-from tests.programs.popup_world import Client, Resident
+from tests.programs.popup_world import Client, Resident, greeting, make_pop3_home
 from tests.programs.smtpd_world import make_home
 
 from qmail.programs import popup_resident
@@ -21,15 +20,6 @@ from qmail.protocol.login_door import (
     Ended,
     Start,
 )
-
-PLAIN = base64.b64encode(b"\0joe\0" + SECRET)
-
-
-def make_pop3_home(folder: Path, **controls: str) -> Path:
-    """A home with a certificate."""
-    home = make_home(folder, **controls)
-    write_pem(home / "control")
-    return home
 
 
 @pytest.fixture
@@ -48,11 +38,6 @@ def server(home: Path, door: LoginDoor) -> Iterator[Resident]:
     with Resident(home) as made:
         door.wait(lambda door: door.connections)
         yield made
-
-
-def greeting(server: Resident) -> bytes:
-    with server.connect() as client:
-        return client.line()
 
 
 def capabilities(client: Client) -> set[bytes]:

@@ -213,6 +213,16 @@ def write_cdb(
     replace_file(path, temporary, lambda file: _write(file, path, records), mode=mode)
 
 
+def write_masked_cdb(path: Path, temporary: Path, records: Iterable[tuple[bytes, bytes]]) -> None:
+    """Do as `write_cdb`, for others to read as far as the caller's mask allows.
+
+    Only for a process that does nothing else meanwhile. Raises: as `write_cdb`.
+    """
+    mask = os.umask(0)
+    os.umask(mask)
+    write_cdb(path, temporary, records, mode=0o644 & ~mask)
+
+
 def _write(file: IO[bytes], path: Path, records: Iterable[tuple[bytes, bytes]]) -> None:
     tables: list[list[tuple[int, int]]] = [[] for _ in range(TABLES)]
     file.write(bytes(HEADER_BYTES))

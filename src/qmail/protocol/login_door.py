@@ -38,7 +38,7 @@ AUTH is the same without it: `K`, then `X`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, TypeVar
+from typing import ClassVar, Final, Self, TypeVar
 
 from qmail.protocol.netstring import FrameError, pack, pack_fields, unpack_fields
 from qmail.protocol.queue_door import number
@@ -96,6 +96,46 @@ def tag_of(digits: bytes) -> int:
     return number(digits, digits_max=TAG_DIGITS_MAX)
 
 
+@dataclass(frozen=True, slots=True)
+class _TagAlone:
+    """A frame of a letter and a tag."""
+
+    LETTER: ClassVar[bytes]
+    tag: int
+
+    def pack(self) -> bytes:
+        """Return the frame."""
+        return pack(self.LETTER + pack_fields(b"%d" % self.tag))
+
+    @classmethod
+    def unpack(cls, fields: bytes) -> Self:
+        """Parse what follows the letter. Raises: FrameError: anything else."""
+        (tag,) = unpack_fields(fields, 1)
+        return cls(tag_of(tag))
+
+
+@dataclass(frozen=True, slots=True)
+class _SaslStep:
+    """`C`: the next word of a SASL dialogue, to either side."""
+
+    tag: int
+    data: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Check the length."""
+        _check(self.data, RESPONSE_BYTES_MAX)
+
+    def pack(self) -> bytes:
+        """Return the frame."""
+        return pack(b"C" + pack_fields(b"%d" % self.tag, self.data))
+
+    @classmethod
+    def unpack(cls, fields: bytes) -> Self:
+        """Parse what follows the letter. Raises: FrameError: anything else."""
+        tag, data = unpack_fields(fields, 2)
+        return cls(tag_of(tag), data)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begin:
     """`L`: a login begins. Raises: FrameError: a field is too long."""
@@ -150,62 +190,25 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class Response(_SaslStep):
     """`C` from the client's side: its answer to the last challenge."""
 
-    tag: int
-    data: bytes = field(repr=False)
-
-    def __post_init__(self) -> None:
-        """Check the length."""
-        _check(self.data, RESPONSE_BYTES_MAX)
-
-    def pack(self) -> bytes:
-        """Return the frame."""
-        return pack(b"C" + pack_fields(b"%d" % self.tag, self.data))
-
-    @classmethod
-    def unpack(cls, fields: bytes) -> "Response":
-        """Parse what follows the letter. Raises: FrameError: anything else."""
-        tag, data = unpack_fields(fields, 2)
-        return cls(tag_of(tag), data)
-
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(_TagAlone):
     """`X`: forget this tag. What runs for it is told to end; no frame follows."""
 
-    tag: int
-
-    def pack(self) -> bytes:
-        """Return the frame."""
-        return pack(b"X" + pack_fields(b"%d" % self.tag))
-
-    @classmethod
-    def unpack(cls, fields: bytes) -> "GiveUp":
-        """Parse what follows the letter. Raises: FrameError: anything else."""
-        (tag,) = unpack_fields(fields, 1)
-        return cls(tag_of(tag))
+    LETTER = b"X"
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class Start(_TagAlone):
     """`S`: start the session of an accepted login on the descriptor that comes with this frame.
 
     Each goes out in a `sendmsg` of its own, so that descriptors arrive in the order of the frames.
     """
 
-    tag: int
-
-    def pack(self) -> bytes:
-        """Return the frame."""
-        return pack(b"S" + pack_fields(b"%d" % self.tag))
-
-    @classmethod
-    def unpack(cls, fields: bytes) -> "Start":
-        """Parse what follows the letter. Raises: FrameError: anything else."""
-        (tag,) = unpack_fields(fields, 1)
-        return cls(tag_of(tag))
+    LETTER = b"S"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,25 +229,8 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(_SaslStep):
     """`C` from the server's side: what the client has to answer."""
-
-    tag: int
-    data: bytes = field(repr=False)
-
-    def __post_init__(self) -> None:
-        """Check the length."""
-        _check(self.data, RESPONSE_BYTES_MAX)
-
-    def pack(self) -> bytes:
-        """Return the frame."""
-        return pack(b"C" + pack_fields(b"%d" % self.tag, self.data))
-
-    @classmethod
-    def unpack(cls, fields: bytes) -> "Challenge":
-        """Parse what follows the letter. Raises: FrameError: anything else."""
-        tag, data = unpack_fields(fields, 2)
-        return cls(tag_of(tag), data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,20 +275,10 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(_TagAlone):
     """`B`: the session's process runs and has the descriptor."""
 
-    tag: int
-
-    def pack(self) -> bytes:
-        """Return the frame."""
-        return pack(b"B" + pack_fields(b"%d" % self.tag))
-
-    @classmethod
-    def unpack(cls, fields: bytes) -> "Begun":
-        """Parse what follows the letter. Raises: FrameError: anything else."""
-        (tag,) = unpack_fields(fields, 1)
-        return cls(tag_of(tag))
+    LETTER = b"B"
 
 
 @dataclass(frozen=True, slots=True)

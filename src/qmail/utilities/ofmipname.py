@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from qmail.core.cdb import CdbError, write_cdb
+from qmail.core.cdb import CdbError, write_masked_cdb
 from qmail.core.ofmip_names import BadNameError, read_names
 from qmail.core.whole_files import read_descriptor
 from qmail.edge.line_tool import DONE, PERMANENT, ToolError, run_tool
@@ -35,10 +33,8 @@ def make(table: str, temporary: str) -> int:
         records = read_names(read_descriptor(0, INPUT_BYTES_MAX, "input"))
     except BadNameError as wrong:
         raise ToolError(str(wrong), PERMANENT) from None
-    mask = os.umask(0)
-    os.umask(mask)
     try:
-        write_cdb(table, temporary, records, mode=0o644 & ~mask)
+        write_masked_cdb(table, temporary, records)
     except CdbError as wrong:
         raise ToolError(str(wrong)) from None
     return DONE

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from qmail.core.cdb import CdbError, write_cdb
+from qmail.core.cdb import CdbError, write_masked_cdb
 from qmail.core.forward_source import SOURCE_BYTES_MAX, SourceError, read_source
 from qmail.core.whole_files import read_descriptor
 from qmail.edge.line_tool import DONE, PERMANENT, ToolError, run_tool
@@ -34,10 +32,8 @@ def set_forward(table: str, temporary: str) -> int:
         records = read_source(read_descriptor(0, SOURCE_BYTES_MAX, "input"))
     except SourceError as wrong:
         raise ToolError(str(wrong), PERMANENT) from None
-    mask = os.umask(0)
-    os.umask(mask)
     try:
-        write_cdb(table, temporary, records, mode=0o644 & ~mask)
+        write_masked_cdb(table, temporary, records)
     except CdbError as wrong:
         raise ToolError(str(wrong)) from None
     return DONE
