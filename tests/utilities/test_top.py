@@ -16,6 +16,7 @@ import pytest
 from tests.fakes.homes import open_folder, others_can_run_the_programs
 from tests.fakes.suite import Suite, is_readable
 
+from qmail.edge.screen import BELOW, HOME
 from qmail.utilities.top import Queue, Sample, lines_of
 
 WAIT_S = 20.0
@@ -101,6 +102,18 @@ class Terminal:
             assert is_readable(self.fd, max(0.0, end - time.monotonic())), self.text
             self.text += os.read(self.fd, 65536).decode()
 
+    def wait_for_screen_of(self, count: int) -> list[str]:
+        """Read until a whole screen has so many lines; one begun before may have others."""
+        self.text = ""
+        for _ in range(100):
+            self.wait_for(BELOW)
+            screen, _, self.text = self.text.partition(BELOW)
+            shown_last = screen.rpartition(HOME)[2]
+            lines = re.sub(r"\x1b\[[?\d]*[A-Za-z]", "", shown_last).split("\r\n")
+            if HOME in screen and len(lines) == count:
+                return lines
+        pytest.fail(f"100 screens, none of {count} lines; the last one: {lines}")
+
     def press(self, key: str) -> None:
         os.write(self.fd, key.encode())
 
@@ -145,13 +158,7 @@ def test_it_fits_a_terminal_that_becomes_small(suite: Suite) -> None:
     terminal = Terminal(suite)
     terminal.wait_for("last errors")
     terminal.resize(6, 40)
-    terminal.text = ""
-    terminal.wait_for("\x1b[H")
-    terminal.text = ""
-    terminal.wait_for("\x1b[J\x1b[H")
-    screen = terminal.text.rpartition("\x1b[J\x1b[H")[0].rpartition("\x1b[H")[2]
-    lines = re.sub(r"\x1b\[[?\d]*[A-Za-z]", "", screen).split("\r\n")
-    assert len(lines) == 6
+    lines = terminal.wait_for_screen_of(6)
     assert max(map(len, lines)) <= 40
     terminal.press("q")
     assert terminal.check_given_back() == 0
