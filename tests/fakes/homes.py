@@ -94,9 +94,19 @@ def others_can_run_the_programs() -> bool:
     return done.returncode == 0
 
 
+_HELD: list[socket.socket] = []
+"""What keeps ports from being given to others, for a whole run."""
+
+
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listened on just now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that nobody is given but who names it.
+
+    It stays bound here: who listens on it sets SO_REUSEADDR, as servers do; until then calls to it
+    are refused.
+    """
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    _HELD.append(sock)
+    port: int = sock.getsockname()[1]
+    return port

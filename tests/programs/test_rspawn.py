@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.fakes.homes import free_port
 from tests.fakes.name_server import NameServer
 from tests.fakes.smtp_server import FakeServer
 from tests.programs.rspawn_driver import IS_ROOT, UID, WAIT_S, Rspawn, make_home, write_controls
@@ -165,9 +166,7 @@ def test_qmail_send_may_go_and_come_back(home: Path) -> None:
 
 
 def test_a_server_that_is_down_is_a_deferral(home: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    make_home(home, smtproutes=f":127.0.0.1:{port}\n")
+    make_home(home, smtproutes=f":127.0.0.1:{free_port()}\n")
     with Rspawn(home) as rspawn:
         (report,) = rspawn.order(job(1, rspawn.put_message(7, b"x\n")))
     assert report[:1] == b"Z"
@@ -312,8 +311,7 @@ def test_postfix_takes_what_we_send(home: Path) -> None:
     dump.chmod(0o777)
     sink = shutil.which("smtp-sink", path="/usr/sbin:/usr/bin")
     assert sink is not None
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     owner = {"user": UID, "group": UID, "extra_groups": []} if IS_ROOT else {}
     arguments = [sink, "-d", "taken.", f"127.0.0.1:{port}", "100"]
     with subprocess.Popen(arguments, cwd=dump, **owner) as process:  # type: ignore[call-overload]
