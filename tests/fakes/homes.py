@@ -20,6 +20,7 @@ IS_ROOT = os.getuid() == 0
 UID = SPARE_UID if IS_ROOT else os.getuid()
 GID = SPARE_UID if IS_ROOT else os.getgid()
 HOST = "me.ex"
+WAIT_S = 60.0
 BECOME = """
 import os, sys
 def become(uid):
@@ -63,16 +64,16 @@ def as_owner() -> Iterator[None]:
 def call(home: Path, name: str) -> socket.socket:
     """Connect to an inner door as the account of the home."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(20)
+    sock.settimeout(WAIT_S)
     with as_owner():
         sock.connect(str(home / "run" / name))
     return sock
 
 
 def listen(home: Path, name: str) -> socket.socket:
-    """Listen at an inner door as the account of the home; whoever waits there waits 20 seconds."""
+    """Listen at an inner door as the account of the home; whoever waits there waits WAIT_S."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(20)
+    sock.settimeout(WAIT_S)
     with as_owner():
         sock.bind(str(home / "run" / name))
         sock.listen()

@@ -13,7 +13,7 @@ from qmail.mail import Envelope
 from qmail.protocol.doors import FRAME_BYTES_MAX, Receipt, Submission
 from qmail.protocol.netstring import FrameReader
 
-WAIT_S_MAX = 20.0
+WAIT_S_MAX = 60.0
 
 
 @dataclass

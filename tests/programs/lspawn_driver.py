@@ -19,7 +19,7 @@ from qmail.protocol.netstring import FrameReader
 from qmail.protocol.verify_door import Question
 
 SPARE_UID = 54321
-WAIT_S = 20.0
+WAIT_S = 60.0
 START = "import sys; from qmail.programs.lspawn import main; sys.exit(main(sys.argv[1:]))"
 
 

@@ -15,7 +15,7 @@ from qmail.protocol.doors import REPORT_FRAME_MAX, Job, Report, Slots
 from qmail.protocol.netstring import FrameReader
 
 SPARE_UID = 54321
-WAIT_S = 20.0
+WAIT_S = 60.0
 IS_ROOT = os.getuid() == 0
 UID = SPARE_UID if IS_ROOT else os.getuid()
 START = """

@@ -22,7 +22,7 @@ become(int(sys.argv[1]))
 sys.exit(main(sys.argv[2:]))
 """
 )
-WAIT_S: Final = 20
+WAIT_S: Final = 60
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_a_qmail_send_that_dies_in_the_middle_of_a_list_misses_nobody(suite: Sui
 
 # --- packages that manage lists -------------------------------------------------------------------
 
-KEPT_S_MAX = 30
+KEPT_S_MAX = 60
 MANAGER = """\
 import os
 message, message_writer = os.pipe()

@@ -36,7 +36,7 @@ def run(*argv: str, message: bytes = MESSAGE) -> tuple[int, bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=False,
-        timeout=30,
+        timeout=60,
     )
     return done.returncode, done.stdout
 
@@ -167,7 +167,7 @@ def test_message_that_is_no_file_is_put_off(home: Path) -> None:
         input=MESSAGE,
         capture_output=True,
         check=False,
-        timeout=30,
+        timeout=60,
     )
     assert done.returncode == 111
     assert b"Unable to read message" in done.stdout

@@ -14,7 +14,7 @@ ASK = (b"MAIL FROM:<a@b.example>", b"RCPT TO:<x@More.Example>", b"RCPT TO:<x@oth
 def make_more_hosts(home: Path, text: str) -> None:
     (home / "control/morercpthosts").write_text(text)
     command = [sys.executable, "-c", NEWMRH]
-    subprocess.run(command, env={**os.environ, **environment(home)}, check=True, timeout=30)
+    subprocess.run(command, env={**os.environ, **environment(home)}, check=True, timeout=60)
 
 
 def test_the_resident_sees_a_new_file_without_hup(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ sys.exit(main([]))
 """
 )
 ENVELOPE: Final = b"Fjoe@a.ex\0Tann@b.ex\0Tbob@c.ex\0\0"
-WAIT_S: Final = 20
+WAIT_S: Final = 60
 STRANGER: Final = 54399
 
 

@@ -12,7 +12,7 @@ from tests.fakes.smtp_server import FakeServer
 from qmail.protocol.dotstuffing import wire_form
 
 START = "import sys; from qmail.programs.remote import main; sys.exit(main(sys.argv[1:]))"
-WAIT_S = 20
+WAIT_S = 60
 
 
 def make_home(home: Path, **controls: str) -> None:

@@ -43,7 +43,7 @@ def run(home: Path, *arguments: str) -> tuple[int, list[str]]:
         capture_output=True,
         env={"QMAIL_HOME": str(home)},
         cwd="/",
-        timeout=20,
+        timeout=60,
         text=True,
     )
     lines = done.stdout.splitlines()

@@ -15,7 +15,7 @@ from qmail.programs.send_bounces import BounceDesk, new_token
 from qmail.protocol.doors import FRAME_BYTES_MAX, Receipt, Submission
 from qmail.protocol.netstring import FrameReader
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 TOLD = b"<ann@far.ex>:\nno\n\n"
 BREAK = b"--- Below this line is a copy of the message.\n\n"
 HEAD = TOLD + BREAK + b"Return-Path: <joe@a.ex>\n"

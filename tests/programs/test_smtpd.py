@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.fakes.queue_door import QueueDoor, wait_until
+from tests.fakes.queue_door import WAIT_S_MAX, QueueDoor, wait_until
 from tests.programs.smtpd_world import PROGRAM, Resident, codes, environment, make_home, takes_data
 
 OPENING = b"EHLO laptop\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<joe@ours.example>\r\nDATA\r\n"
@@ -258,7 +258,7 @@ def test_a_client_that_sends_byte_by_byte_has_one_timeout_for_the_line(tmp_path:
     home = make_home(tmp_path, timeoutsmtpd="1\n")
     with Resident(home) as server, server.client() as client:
         client.sock.settimeout(0.1)
-        end = time.monotonic() + 15
+        end = time.monotonic() + WAIT_S_MAX
         said = b""
         while not said and time.monotonic() < end:
             client.send(b"x")
@@ -272,7 +272,7 @@ def test_a_client_that_sends_byte_by_byte_has_one_timeout_for_the_line(tmp_path:
 def test_a_client_that_never_reads_its_replies_is_dropped(tmp_path: Path) -> None:
     home = make_home(tmp_path, timeoutsmtpd="1\n")
     with Resident(home) as server, server.client() as client:
-        client.sock.settimeout(15)
+        client.sock.settimeout(WAIT_S_MAX)
         # The server stops reading, so that this blocks, and then hangs up.
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             client.send(b"HELP\r\n" * 10_000_000)
@@ -324,14 +324,14 @@ def test_hup_with_a_bad_file_keeps_the_old_settings(tmp_path: Path) -> None:
 def test_a_bad_control_file_stops_the_start_with_file_and_line(tmp_path: Path) -> None:
     home = make_home(tmp_path, rcpthosts="fine.example\nnot fine\n")
     with Resident(home) as server:
-        assert server.process.wait(20) == 111
+        assert server.process.wait(WAIT_S_MAX) == 111
         assert "control/rcpthosts:2: " in server.errors
 
 
 def test_a_home_that_does_not_exist_is_111(tmp_path: Path) -> None:
     variables = environment(tmp_path / "nowhere", QMAIL_LISTENERS="9")
     command = [sys.executable, "-c", PROGRAM]
-    ended = subprocess.run(command, env=variables, capture_output=True, timeout=30, check=False)
+    ended = subprocess.run(command, env=variables, capture_output=True, timeout=60, check=False)
     assert ended.returncode == 111
     assert b"nowhere" in ended.stderr
 
@@ -339,7 +339,7 @@ def test_a_home_that_does_not_exist_is_111(tmp_path: Path) -> None:
 def test_arguments_are_a_mistake(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROGRAM, "x"]
     ended = subprocess.run(
-        command, env=environment(tmp_path), capture_output=True, timeout=30, check=False
+        command, env=environment(tmp_path), capture_output=True, timeout=60, check=False
     )
     assert ended.returncode == 100
 
@@ -357,7 +357,7 @@ def test_term_lets_the_queue_answer_and_says_goodbye(tmp_path: Path) -> None:
         queue.answer()
         assert codes(client.rest()) == [250, 250, 250, 354, 250, 421]
         client.sock.close()
-        assert server.process.wait(20) == 0
+        assert server.process.wait(WAIT_S_MAX) == 0
         assert not any("cut off" in line for line in server.log)
 
 

@@ -152,7 +152,7 @@ def test_it_works_on_pipes_too(tmp_path: Path) -> None:
         input=b"NOOP\r\nQUIT\r\n",
         env=environment(home),
         capture_output=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert (ended.returncode, codes(ended.stdout)) == (0, [220, 250, 221])
@@ -169,7 +169,7 @@ def test_one_conversation_imports_neither_asyncio_nor_email(tmp_path: Path) -> N
         input=b"QUIT\r\n",
         env=environment(home),
         capture_output=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert ended.returncode == 0

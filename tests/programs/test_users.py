@@ -61,7 +61,7 @@ def assign(driver: LspawnDriver, *lines: str) -> None:
     text = "".join(f"{line}\n" for line in (*lines, "."))
     (driver.home / "users/assign").write_text(text)
     environ = {**os.environ, "QMAIL_HOME": str(driver.home)}
-    subprocess.run([sys.executable, "-c", NEWU], env=environ, check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", NEWU], env=environ, check=True, timeout=60)
 
 
 def make_box(folder: Path, mode: int = 0o700) -> Path:
@@ -225,7 +225,7 @@ def test_qmail_local_goes_by_control_patrn(home: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
-            timeout=30,
+            timeout=60,
         )
         assert done.returncode == code
         assert done.stdout.startswith(said)
