@@ -66,7 +66,8 @@ HEAR_HUP: Final = ("qmail-send", "qmail-rspawn", "qmail-verify", "qmail-smtpd", 
                    "qmail-popup")  # fmt: skip
 WAVE_S_MAX: Final = 40.0
 LOG_S_MAX: Final = 15.0
-FIRST_START_S: Final = 5.0
+FIRST_START_S: Final = 20.0
+"""So long a program may take, on a busy machine, to see that it can't do its work."""
 BACKLOG: Final = 1024
 
 
