@@ -173,7 +173,7 @@ class Pop3Suite:
     # --- running --------------------------------------------------------------------------------
 
     def start(self) -> "Pop3Suite":
-        """Start it, and wait for its first greeting."""
+        """Start it, and wait until logins are looked at, and it is known what is offered."""
         with (self.top / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(self._bin / "qmail-start"), "./Maildir/"],
@@ -185,16 +185,18 @@ class Pop3Suite:
                 **self._identity,
             )
         end = time.monotonic() + WAIT_S
-        while not self._greets():
+        while not self._is_up():
             assert self._process.poll() is None, self.log
             assert time.monotonic() < end, self.log
             time.sleep(0.02)
         return self
 
-    def _greets(self) -> bool:
+    def _is_up(self) -> bool:
+        """Say whether a name that nobody has is refused for good."""
         try:
-            with self.connect() as sock:
-                return sock.recv(3) == b"+OK"
+            with self.connect() as sock, sock.makefile("rb") as replies:
+                sock.sendall(b"USER nobody-here\r\nPASS x\r\n")
+                return [replies.readline() for _ in range(3)][2].startswith(b"-ERR [AUTH]")
         except OSError:
             return False
 

@@ -21,6 +21,7 @@ from tests.fakes.homes import (
     open_folder,
     others_can_run_the_programs,
 )
+from tests.fakes.queue_door import wait_until
 from tests.fakes.suite import WAIT_S, Suite
 from tests.programs.login_world import scram_secret
 from tests.programs.popup_world import Client
@@ -60,12 +61,14 @@ class Pop3Suite(Suite):
         assert client.line().startswith(b"+OK ")
         return client
 
-    def session(self, *, is_tls: bool = False) -> Client:
-        """Log in as joe; as long as the answer is temporary, try again."""
+    def session(
+        self, *, is_tls: bool = False, name: bytes = b"joe", secret: bytes = b"secret"
+    ) -> Client:
+        """Log in; as long as the answer is temporary, try again."""
         end = time.monotonic() + WAIT_S
         while True:
             client = self.client(is_tls=is_tls)
-            answer = client.log_in()
+            answer = client.log_in(name, secret)
             if answer == b"+OK ":
                 return client
             assert answer.startswith(b"-ERR [SYS/TEMP]"), answer
@@ -80,6 +83,10 @@ def running() -> Iterator[Pop3Suite]:
         pytest.skip("the programs lie where only root can read them")
     with open_folder() as folder, Pop3Suite(folder) as made:
         made.start().wait_for("status: local 0/")
+        # From now on it is known what is offered, and no login waits for qmail-pspawn.
+        with made.session() as client:
+            assert client.ask(b"QUIT") == b"+OK "
+        made.wait_for("popup: logout ")
         yield made
 
 
@@ -100,11 +107,8 @@ def deliver(suite: Pop3Suite, count: int = 1) -> None:
 
 
 def wait_until_shown(suite: Pop3Suite, count: int) -> None:
-    end = time.monotonic() + WAIT_S
     newest = max(path.stat().st_mtime for path in (suite.home / "alias/Maildir/new").iterdir())
-    while int(time.time()) <= newest:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: int(time.time()) > newest)
     assert len(suite.mailbox) == count
 
 
@@ -192,9 +196,7 @@ def test_a_program_that_is_killed_comes_back_and_logins_go_on(
         if name == "qmail-popup":
             # The session has its socket.
             assert direct.ask(b"NOOP") == b"+OK "
-    end = time.monotonic() + WAIT_S
-    while running.children.get(name, before) == before:
-        assert time.monotonic() < end, f"{name} does not come back"
+    wait_until(lambda: running.children.get(name, before) != before)
 
 
 def test_a_session_that_is_killed_deletes_nothing_and_others_go_on(running: Pop3Suite) -> None:
@@ -282,8 +284,7 @@ def test_a_checkpassword_program_decides(suite: Pop3Suite) -> None:
     suite.start().wait_for("status: local 0/")
     deliver(suite)
     for is_tls in (False, True):
-        with suite.client(is_tls=is_tls) as client:
-            assert client.log_in(b"ann", b"right") == b"+OK "
+        with suite.session(is_tls=is_tls, name=b"ann", secret=b"right") as client:
             assert client.ask(b"STAT").startswith(b"+OK 1 ")
             assert client.ask(b"QUIT") == b"+OK "
         with suite.client(is_tls=is_tls) as client:
