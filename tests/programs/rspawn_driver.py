@@ -89,6 +89,8 @@ class Rspawn:
         door.bind(path)
         door.listen(8)
         os.chmod(path, 0o666)
+        # Before it starts: one that refuses to may be gone, and its door with it, by the time.
+        self.sock = self._knock()
         with door:
             self._environ["QMAIL_DOOR"] = str(door.fileno())
             self.process = subprocess.Popen(
@@ -97,7 +99,7 @@ class Rspawn:
                 pass_fds=[door.fileno()],
                 stderr=subprocess.PIPE,
             )
-        self.sock = self.call()
+        self.slots = slots_said(self.sock)
         return self
 
     def __exit__(
@@ -115,15 +117,20 @@ class Rspawn:
 
     def call(self, *, as_uid: bool = True) -> socket.socket:
         """Knock at the door, and wait until it is said how much can be done at once."""
+        if not as_uid:
+            return self._connect()
+        sock = self._knock()
+        self.slots = slots_said(sock)
+        return sock
+
+    def _knock(self) -> socket.socket:
+        with as_owner():
+            return self._connect()
+
+    def _connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(WAIT_S)
-        path = str(self.home / "run/rspawn")
-        if as_uid:
-            with as_owner():
-                sock.connect(path)
-            self.slots = slots_said(sock)
-        else:
-            sock.connect(path)
+        sock.connect(str(self.home / "run/rspawn"))
         return sock
 
     def put_message(self, number: int, message: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """ofmipd as a program: over a socket of its own, and under tcpserver (spec/companion.md 7)."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -59,7 +60,9 @@ class Talk:
 
     def say(self, *lines: str) -> bytes:
         """Say all of it, end our side, and return all that was said."""
-        self.ours.sendall("".join(f"{line}\r\n" for line in lines).encode())
+        # One that sends everybody away may have gone.
+        with contextlib.suppress(BrokenPipeError):
+            self.ours.sendall("".join(f"{line}\r\n" for line in lines).encode())
         self.ours.shutdown(socket.SHUT_WR)
         said = b""
         while data := self.ours.recv(65536):
