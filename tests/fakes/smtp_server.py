@@ -39,6 +39,8 @@ class FakeServer:
     connections: int = 0
     has_hung_up: threading.Event = field(default_factory=threading.Event)
     """Set when a connection has ended."""
+    has_data: threading.Event = field(default_factory=threading.Event)
+    """Set when a message has come to its end, which is not answered yet."""
     _end: threading.Event = field(default_factory=threading.Event)
     _greets: threading.Event = field(default_factory=threading.Event)
 
@@ -147,6 +149,7 @@ class _Talk:
         data = b""
         if not self._peek_dot():
             data = self._until(b"\r\n.\r\n") + b"\r\n"
+        self._server.has_data.set()
         said = self._choose(b".", b"250 taken\r\n")
         if said.startswith(b"2"):
             # Before it is said: a test may look as soon as the client knows.

@@ -192,7 +192,8 @@ def test_hosts_are_looked_up_ahead_of_their_mail(home: Path) -> None:
         body = rspawn.put_message(1, b"x\n")
         (report,) = rspawn.order(job(1, body, b"r@ahead.ex"))
         assert report.startswith(b"D")
-    assert names.asked == [("ahead.ex.", "MX")]
+    # Asked again only where the first answer has not come in a second.
+    assert set(names.asked) == {("ahead.ex.", "MX")}
 
 
 def test_a_name_server_that_is_down_is_a_deferral(home: Path) -> None:
@@ -225,11 +226,11 @@ def test_hup_rereads_the_controls_and_keeps_the_old_ones_if_they_are_bad(home: P
 
 
 def test_term_lets_a_delivery_end_and_reports_it(home: Path) -> None:
-    with FakeServer(reads_data=False) as server:
+    with FakeServer(replies={b".": None}) as server:
         make_home(home, smtproutes=f":127.0.0.1:{server.port}\n")
         with Rspawn(home) as rspawn:
             rspawn.sock.sendall(job(1, rspawn.put_message(7, b"x\n")).pack())
-            until(lambda: b"DATA" in server.commands)
+            assert server.has_data.wait(WAIT_S)
             rspawn.process.send_signal(signal.SIGTERM)
             server.hang_up()
             assert b"Possible duplicate!" in rspawn.report(1)
