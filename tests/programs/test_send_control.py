@@ -25,6 +25,7 @@ from qmail.protocol.queue_filter import Filter
 
 LATE = f"late@{HOST}"
 MESSAGES = 40
+EMPTY_S_MAX = 300.0
 
 
 @pytest.fixture
@@ -75,14 +76,14 @@ def test_steered_under_load_nothing_is_lost_and_nothing_comes_twice(suite: Suite
             assert "back in the queue" in queue(suite, "undo")
             queue(suite, "release", "--all", "--yes")
     suite.lines_until("success: ", MESSAGES)
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + EMPTY_S_MAX
     while count(suite, "--to", "late@*") < MESSAGES:
         assert time.monotonic() < deadline
     (suite.home.parent / "go").touch()
     while count(suite):
         queue(suite, "release", "--all", "--yes")
         queue(suite, "retry", "--all", "--yes")
-        assert time.monotonic() < deadline + WAIT_S
+        assert time.monotonic() < deadline
     assert subjects(suite) == {b"mail %d" % number: 2 for number in range(MESSAGES)}
 
 
@@ -94,6 +95,7 @@ def test_held_and_set_aside_survive_a_kill_and_a_restart(suite: Suite) -> None:
     queue(suite, "hold", numbers[0], "--yes")
     queue(suite, "delete", numbers[1], "--yes")
     os.kill(suite.children["qmail-send"], signal.SIGKILL)
+    suite.wait_for("qmail-send is gone")
     suite.wait_for("status: local 0/")
     (suite.home.parent / "go").touch()
     queue(suite, "retry", "--all", "--yes")
