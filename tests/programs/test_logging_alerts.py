@@ -5,7 +5,6 @@ import fcntl
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Final
 
 import pytest
 from tests.fakes.homes import HOST, free_port, make_home, open_folder, others_can_run_the_programs
+from tests.fakes.queue_door import wait_until
 from tests.fakes.queue_world import LAYOUT, FakeClock, make_queue
 from tests.fakes.send_world import World
-from tests.fakes.suite import WAIT_S, Suite
+from tests.fakes.suite import Suite
 from tests.programs.test_send import run
 
 from qmail.core.queue_engine import EngineError
@@ -171,15 +171,18 @@ LOST: Final = {
 }
 
 
+def came_back(suite: Suite, name: str, before: int) -> None:
+    """Wait until a program runs again, which had this process id before."""
+    wait_until(lambda: suite.children.get(name, before) != before)
+
+
 @pytest.mark.parametrize("row", LOST)
 def test_logging_4_a_lost_connection_is_no_death_but_another_call(suite: Suite, row: str) -> None:
     for name in dict.fromkeys(LOST[row]):
         before = suite.children
         os.kill(before[name], signal.SIGKILL)
         suite.wait_for(f"alert: oh no! lost {name} connection! calling again...")
-        end = time.monotonic() + WAIT_S
-        while suite.children.get(name, before[name]) == before[name]:
-            assert time.monotonic() < end, f"{name} does not come back"
+        came_back(suite, name, before[name])
         assert suite.children["qmail-send"] == before["qmail-send"]
 
 
