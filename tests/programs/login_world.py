@@ -271,7 +271,7 @@ def name_of(pid: int) -> str:
     """Return the name that ps shows of a process, "" where it has ended."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return ""
 
 

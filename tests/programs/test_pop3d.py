@@ -192,6 +192,7 @@ def test_a_mailbox_while_mail_arrives_and_leaves(root: Path) -> None:
                 session.send(b"UIDL")
                 lines = []
                 while (line := session.line()) != b".\r\n":
+                    assert line
                     lines.append(line)
                 number = next(line.split()[0] for line in lines if line.endswith(b" 2.m\r\n"))
                 session.send(b"RETR " + number, b"QUIT")
