@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from qmail.core.inject_run import World
     from qmail.protocol.header import Field
 
-LETTERS: Final = b"fimrs"
-"""Of QMAILINJECT, in either case; as options they are capitals."""
 HIDDEN: Final = (b"bcc",)
 ENVELOPE: Final = (b"envelope-recipients", b"envelope-sender", b"return-path")
 TAI_S: Final = 10
@@ -53,6 +51,7 @@ def prepare(
     Raises: ControlError: a bad control file. OSError: a file is there and can't be read.
     """
     environ = world.environ
+    # In the variable they may come in either case; as options they are capitals.
     letters = (environ.get(b"QMAILINJECT", b"") + letters).lower()
     lists = read_lists(environ)
     own = read_own_rules(environ)

@@ -24,7 +24,6 @@ class Screen:
     def __init__(self) -> None:
         self._fd = sys.stdin.fileno()
         self._before: list[object] = []
-        self._is_open = True
 
     def __enter__(self) -> "Screen":
         self._before = termios.tcgetattr(self._fd)

@@ -7,7 +7,6 @@ by time: 13 hexadecimal digits of microseconds since 1970, then 5 that keep prog
 import re
 from typing import Final
 
-ID_BYTES_MAX: Final = 20
 _ID: Final = re.compile(rb"[0-9a-z]{1,20}")
 _SALTS: Final = 1 << 20
 _IN_QUEUE_LINE: Final = re.compile(
