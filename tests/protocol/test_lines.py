@@ -4,13 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qmail.protocol.lines import (
-    COMMAND_BYTES_MAX,
-    BareLineEndError,
-    DataReader,
-    LineReader,
-    LineTooLongError,
-)
+from qmail.protocol.conversation import LineReader, LineTooLongError
+from qmail.protocol.lines import COMMAND_BYTES_MAX, BareLineEndError, DataReader
 
 CUTS = st.lists(st.integers(1, 12), max_size=12)
 
@@ -33,7 +28,7 @@ def read_lines(pieces: list[bytes]) -> list[bytes | None]:
         reader.feed(piece)
         while True:
             try:
-                line = reader.take()
+                line = reader.take(COMMAND_BYTES_MAX)
             except LineTooLongError:
                 found.append(None)
                 continue
@@ -83,13 +78,13 @@ def test_a_line_without_end_is_told_once_and_kept_nowhere() -> None:
     for _ in range(1000):
         reader.feed(b"x" * 1000)
         try:
-            assert reader.take() is None
+            assert reader.take(COMMAND_BYTES_MAX) is None
         except LineTooLongError:
             told += 1
         assert len(reader) <= COMMAND_BYTES_MAX + 1
     assert told == 1
     reader.feed(b"\r\nNOOP\r\n")
-    assert reader.take() == b"NOOP"
+    assert reader.take(COMMAND_BYTES_MAX) == b"NOOP"
 
 
 @given(

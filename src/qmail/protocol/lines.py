@@ -1,4 +1,4 @@
-"""SMTP framing: command lines with a limit, and the data of a message up to its final dot.
+"""SMTP framing: how long a command may be, and the data of a message up to its final dot.
 
 No byte is looked at one by one: chunks are searched, counted and replaced as a whole.
 """
@@ -10,73 +10,8 @@ COMMAND_BYTES_MAX: Final = 4096
 _END: Final = b"\r\n.\r\n"
 
 
-class LineTooLongError(ValueError):
-    """A command line over the limit. Told once for each; the rest of it is skipped."""
-
-
 class BareLineEndError(ValueError):
     """A CR without LF or an LF without CR in the data of a message."""
-
-
-class LineReader:
-    """Cuts what a client sends into command lines, and keeps what is not used yet."""
-
-    __slots__ = ("_at", "_is_skipping", "_pending")
-
-    def __init__(self) -> None:
-        self._pending = b""
-        self._at = 0
-        self._is_skipping = False
-
-    def __len__(self) -> int:
-        return len(self._pending) - self._at
-
-    def feed(self, data: bytes) -> None:
-        """Add the next bytes from the client."""
-        if self._at < len(self._pending):
-            data = self._pending[self._at :] + data
-        self._pending = data
-        self._at = 0
-
-    def take(self) -> bytes | None:
-        """Take one command line, without its LF and one CR before it; None: needs more bytes.
-
-        Raises: LineTooLongError: over COMMAND_BYTES_MAX; told once, then skipped up to its LF.
-        Source: spec/smtp.md A.2 (a bare LF ends a command as well).
-        """
-        while True:
-            pending, at = self._pending, self._at
-            if at == len(pending):
-                return None
-            end = pending.find(b"\n", at)
-            if end < 0:
-                self._wait_for_more()
-                return None
-            self._at = end + 1
-            if self._is_skipping:
-                self._is_skipping = False
-                continue
-            if end > at and pending[end - 1] == 13:
-                end -= 1
-            if end - at > COMMAND_BYTES_MAX:
-                raise LineTooLongError
-            return pending[at:end]
-
-    def _wait_for_more(self) -> None:
-        rest = len(self)
-        # One byte more: it may be the CR of the line end.
-        if self._is_skipping or rest > COMMAND_BYTES_MAX + 1:
-            was_skipping, self._is_skipping = self._is_skipping, True
-            self.take_all()
-            if not was_skipping:
-                raise LineTooLongError
-
-    def take_all(self) -> bytes:
-        """Take everything that is there, as it is: the data of a message comes next."""
-        data = self._pending[self._at :] if self._at else self._pending
-        self._pending = b""
-        self._at = 0
-        return data
 
 
 class DataReader:

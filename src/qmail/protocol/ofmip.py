@@ -13,7 +13,8 @@ Source: spec/companion.md 7, spec/smtp.md A.4.
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Final, NamedTuple
 
-from qmail.protocol.lines import LineReader, LineTooLongError
+from qmail.protocol.conversation import LineReader, LineTooLongError
+from qmail.protocol.lines import COMMAND_BYTES_MAX
 from qmail.protocol.loose_data import LooseDataReader
 from qmail.protocol.reply import Reply
 from qmail.protocol.smtp_server import (
@@ -131,7 +132,7 @@ class Session:
             return self._take_data(self._data)
         while not self.is_closed and len(self._out) <= OUT_BYTES_MAX:
             try:
-                line = self._lines.take()
+                line = self._lines.take(COMMAND_BYTES_MAX)
             except LineTooLongError:
                 self._refuse(LINE_TOO_LONG)
                 continue

@@ -37,6 +37,11 @@ DELE: Final = b"DELE"
 LAST: Final = b"LAST"
 RSET: Final = b"RSET"
 
+COMMAND_BYTES_MAX: Final = 512
+"""Longest command without its line end. RFC 2449 4 asks for 255; passwords can be longer."""
+SASL_BYTES_MAX: Final = 12288
+"""Longest line of a SASL exchange, and of AUTH with its initial response (RFC 5034 4)."""
+
 # --- states -------------------------------------------------------------------------------------
 
 START: Final = "start"

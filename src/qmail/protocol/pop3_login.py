@@ -19,12 +19,7 @@ from binascii import a2b_base64, b2a_base64
 
 from qmail.protocol import pop3
 from qmail.protocol import pop3_replies as replies
-from qmail.protocol.pop3_lines import (
-    COMMAND_BYTES_MAX,
-    SASL_BYTES_MAX,
-    LineReader,
-    LineTooLongError,
-)
+from qmail.protocol.conversation import Conversation, LineTooLongError
 from qmail.record import Record
 
 TYPE_CHECKING = False
@@ -80,14 +75,14 @@ if TYPE_CHECKING:
     Event = Login | AuthContinue | AuthCancelled | StartTls | Mistake
 
 
-class LoginSession:
+class LoginSession(Conversation):
     """One connection up to its login. `greeting` is the text behind the first `+OK `."""
 
-    __slots__ = ("_is_challenged", "_lines", "_mechanism", "_mistakes", "_name", "_offer", "_out",
-                 "_state", "_waiting", "has_quit", "is_closed")  # fmt: skip
+    __slots__ = ("_is_challenged", "_mechanism", "_mistakes", "_name", "_offer", "_out", "_state",
+                 "has_quit")  # fmt: skip
 
     def __init__(self, greeting: bytes, offer: Offer) -> None:
-        self._lines = LineReader()
+        super().__init__()
         self._offer = offer
         self._state: str = pop3.START
         self._out = b"+OK %b\r\n" % greeting
@@ -96,31 +91,12 @@ class LoginSession:
         self._name = b""
         self._mechanism = b""
         self._is_challenged = False
-        self.is_closed = False
-        """Nothing more is read here: the client has logged in, said QUIT, or was sent away."""
         self.has_quit = False
-
-    @property
-    def is_waiting(self) -> bool:
-        """True while an event has not been answered."""
-        return self._waiting is not None
-
-    @property
-    def bytes_pending(self) -> int:
-        """How much of the client's input lies here unread."""
-        return len(self._lines)
 
     @property
     def has_tls(self) -> bool:
         """True on a connection with TLS."""
         return self._offer.has_tls
-
-    def feed(self, data: bytes) -> None:
-        """Take what the client sent; b"" is the end of its input."""
-        if not data:
-            self._close()
-        elif not self.is_closed:
-            self._lines.feed(data)
 
     def bytes_to_send(self) -> bytes:
         """Return what is to be sent to the client, once."""
@@ -131,7 +107,7 @@ class LoginSession:
         """Return what happened next; None: needs bytes, an answer, or its output to be taken."""
         while not (self.is_closed or self._waiting or len(self._out) > OUT_BYTES_MAX):
             try:
-                line = self._lines.take(SASL_BYTES_MAX)
+                line = self._lines.take(pop3.SASL_BYTES_MAX)
             except LineTooLongError:
                 return self._too_long()
             if line is None:
@@ -186,22 +162,17 @@ class LoginSession:
             raise AssertionError("nothing waits for an answer")
         self._waiting = None
 
-    def _ask(self, event: Event) -> Event:
-        self._waiting = event
-        return event
-
     def _close(self) -> None:
         self._state = pop3.CLOSED
         self._waiting = None
-        self.is_closed = True
-        self._lines.take_all()
+        super()._close()
 
     # --- commands -------------------------------------------------------------------------------
 
     def _command(self, line: bytes) -> Event | None:
         verb, _, argument = line.partition(b" ")
         verb = verb.upper()
-        if len(line) > COMMAND_BYTES_MAX and verb != pop3.AUTH:
+        if len(line) > pop3.COMMAND_BYTES_MAX and verb != pop3.AUTH:
             return self._mistake(replies.LINE_TOO_LONG)
         if 0 in line:
             # It would end a name or a password early.

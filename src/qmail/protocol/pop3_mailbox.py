@@ -21,8 +21,8 @@ from __future__ import annotations
 
 from qmail.protocol import pop3
 from qmail.protocol import pop3_replies as replies
+from qmail.protocol.conversation import Conversation, LineTooLongError
 from qmail.protocol.dotstuffing import DotStuffer
-from qmail.protocol.pop3_lines import COMMAND_BYTES_MAX, LineReader, LineTooLongError
 from qmail.protocol.pop3_replies import Reply
 from qmail.protocol.pop3_top import TopCutter
 from qmail.record import Record
@@ -61,16 +61,19 @@ if TYPE_CHECKING:
     Event = Retrieve | Quit | Mistake
 
 
-class MailboxSession:
-    """One conversation with a mailbox of `len(sizes)` messages; `uids` are their unique ids."""
+class MailboxSession(Conversation):
+    """One conversation with a mailbox of `len(sizes)` messages; `uids` are their unique ids.
 
-    __slots__ = ("_cutter", "_deleted", "_last", "_lines", "_mistakes", "_out", "_out_bytes",
-                 "_sizes", "_state", "_stuffer", "_uids", "_waiting", "is_closed")  # fmt: skip
+    At the end of the client's input nothing is deleted.
+    """
+
+    __slots__ = ("_cutter", "_deleted", "_last", "_mistakes", "_out", "_out_bytes", "_sizes",
+                 "_state", "_stuffer", "_uids")  # fmt: skip
 
     def __init__(self, sizes: Sequence[int], uids: Sequence[bytes]) -> None:
+        super().__init__()
         self._sizes = sizes
         self._uids = uids
-        self._lines = LineReader()
         self._state: str = pop3.OPEN
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -80,16 +83,7 @@ class MailboxSession:
         self._waiting: Retrieve | Quit | None = None
         self._stuffer: DotStuffer | None = None
         self._cutter: TopCutter | None = None
-        self.is_closed = False
-        """Nothing more is read; what is to be sent still is."""
         self._send(replies.OK.wire)
-
-    def feed(self, data: bytes) -> None:
-        """Take what the client sent; b"" is the end of its input: nothing is deleted then."""
-        if not data:
-            self._close()
-        elif not self.is_closed:
-            self._lines.feed(data)
 
     def bytes_to_send(self) -> bytes:
         """Return what is to be sent to the client, once."""
@@ -107,7 +101,7 @@ class MailboxSession:
         """Return what happened next; None: needs bytes, an answer, or its output to be taken."""
         while not (self.is_closed or self._waiting or self._out_bytes > OUT_BYTES_MAX):
             try:
-                line = self._lines.take(COMMAND_BYTES_MAX)
+                line = self._lines.take(pop3.COMMAND_BYTES_MAX)
             except LineTooLongError:
                 return self._mistake(replies.LINE_TOO_LONG)
             if line is None:
@@ -167,8 +161,7 @@ class MailboxSession:
     def _close(self) -> None:
         self._state = pop3.CLOSED
         self._waiting = self._stuffer = self._cutter = None
-        self.is_closed = True
-        self._lines.take_all()
+        super()._close()
 
     # --- commands -------------------------------------------------------------------------------
 
@@ -242,8 +235,7 @@ class MailboxSession:
         number = self._number(words)
         if isinstance(number, Reply):
             return self._mistake(number)
-        self._waiting = Retrieve(number, lines)
-        return self._waiting
+        return self._ask(Retrieve(number, lines))
 
     def _on_dele(self, words: list[bytes]) -> Event | None:
         number = self._number(words)
@@ -272,8 +264,7 @@ class MailboxSession:
         return self._mistake(replies.NO_LANGUAGE)
 
     def _on_quit(self, _words: list[bytes]) -> Event:
-        self._waiting = Quit(frozenset(self._deleted))
-        return self._waiting
+        return self._ask(Quit(frozenset(self._deleted)))
 
     HANDLERS: ClassVar[Mapping[bytes, Callable[[MailboxSession, list[bytes]], Event | None]]] = {
         pop3.STAT: _on_stat,

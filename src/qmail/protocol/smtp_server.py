@@ -15,7 +15,8 @@ from typing import ClassVar, Final, NamedTuple
 
 from qmail.mail import Envelope
 from qmail.protocol import reply as replies
-from qmail.protocol.lines import BareLineEndError, DataReader, LineReader, LineTooLongError
+from qmail.protocol.conversation import Conversation, LineTooLongError
+from qmail.protocol.lines import COMMAND_BYTES_MAX, BareLineEndError, DataReader
 from qmail.protocol.path import parse_mail, parse_rcpt
 from qmail.protocol.reply import Reply
 from qmail.protocol.trace import HOPS_MAX, HopCounter
@@ -130,17 +131,16 @@ Event = MailFrom | RcptTo | DataBegins | Body | MessageEnds | Dropped | Mistake
 _DATA_BEGINS: Final = DataBegins()
 
 
-class Session:
+class Session(Conversation):
     """One conversation."""
 
-    __slots__ = ("_bad_commands", "_data", "_has_refused", "_hops", "_lines", "_out",
-                 "_recipient_bytes", "_recipients", "_refusal", "_sender", "_settings", "_size",
-                 "_state", "_target", "_waiting", "has_quit", "helo", "is_closed",
-                 "is_esmtp")  # fmt: skip
+    __slots__ = ("_bad_commands", "_data", "_has_refused", "_hops", "_out", "_recipient_bytes",
+                 "_recipients", "_refusal", "_sender", "_settings", "_size", "_state", "_target",
+                 "has_quit", "helo", "is_esmtp")  # fmt: skip
 
     def __init__(self, settings: SessionSettings) -> None:
+        super().__init__()
         self._settings = settings
-        self._lines = LineReader()
         self._state: str = START
         self._target: str = START
         self._out = settings.greeting.wire
@@ -156,8 +156,6 @@ class Session:
         self._refusal: Reply | None = None
         self.helo = b""
         self.is_esmtp = False
-        self.is_closed = False
-        """Nothing more is read; what is to be sent still is."""
         self.has_quit = False
 
     @property
@@ -173,23 +171,6 @@ class Session:
     def is_in_data(self) -> bool:
         """True between 354 and the final dot."""
         return self._data is not None
-
-    @property
-    def is_waiting(self) -> bool:
-        """True while an event has not been answered."""
-        return self._waiting is not None
-
-    @property
-    def bytes_pending(self) -> int:
-        """How much of the client's input lies here unread."""
-        return len(self._lines)
-
-    def feed(self, data: bytes) -> None:
-        """Take what the client sent; b"" is the end of its input."""
-        if not data:
-            self._close()
-        elif not self.is_closed:
-            self._lines.feed(data)
 
     def bytes_to_send(self) -> bytes:
         """Return what is to be sent to the client, once."""
@@ -208,7 +189,7 @@ class Session:
         take = self._lines.take
         while not self.is_closed and len(self._out) <= OUT_BYTES_MAX:
             try:
-                line = take()
+                line = take(COMMAND_BYTES_MAX)
             except LineTooLongError:
                 return self._mistake(replies.LINE_TOO_LONG)
             if line is None:
@@ -263,10 +244,6 @@ class Session:
             return Mistake(replies.TOO_MANY_ERRORS)
         self._out += reply.wire
         return Mistake(reply)
-
-    def _ask(self, event: Event) -> Event:
-        self._waiting = event
-        return event
 
     def _on_helo(self, argument: bytes) -> None:
         self._new_transaction()
@@ -405,8 +382,7 @@ class Session:
     def _close(self) -> None:
         self._target = CLOSED
         self._new_transaction()
-        self.is_closed = True
-        self._lines.take_all()
+        super()._close()
 
     HANDLERS: ClassVar[Mapping[bytes, Callable[["Session", bytes], Event | None]]] = {
         HELO: _on_helo,
