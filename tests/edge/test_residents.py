@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from qmail.edge import lookup as lookup_module
+from qmail.edge import child_post
 from qmail.edge import residents as residents_module
 from qmail.edge.lookup import ANSWER_S_MAX, Lookup, serve_lookups
 from qmail.edge.offspring import close_all
@@ -390,7 +390,7 @@ def test_helper_answers_what_it_is_asked_under_its_own_account() -> None:
 def test_helper_that_crashes_is_an_answer_of_its_own_and_is_not_started_in_a_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lookup_module, "START_AGAIN_S", 1000.0)
+    monkeypatch.setattr(child_post, "START_AGAIN_S", 1000.0)
     desk = Desk(lambda local: os._exit(3) if local == b"one" else owner(local))
     desk.lookup.ask(b"one")
     desk.wait(1)
@@ -402,7 +402,7 @@ def test_helper_that_crashes_is_an_answer_of_its_own_and_is_not_started_in_a_loo
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
     assert desk.lookup.is_waiting
-    monkeypatch.setattr(lookup_module, "START_AGAIN_S", 0.0)
+    monkeypatch.setattr(child_post, "START_AGAIN_S", 0.0)
     desk.lookup.tick(time.monotonic())
     desk.wait(2)
     assert desk.answers[b"two"] is not None

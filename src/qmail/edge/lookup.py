@@ -4,23 +4,20 @@ qmail-lspawn and qmail-verify have one each. Several threads of it answer, in an
 that takes long, as with a directory service, does not hold the others up.
 """
 
-import os
-import signal
 import socket
 import time
 from collections.abc import Callable
 from typing import Final
 
 from qmail.edge.answer_threads import serve_answers
-from qmail.edge.offspring import Who, fork_child
+from qmail.edge.child_post import ChildPost, Post
+from qmail.edge.offspring import Who
 from qmail.edge.station import Door, Station
 from qmail.protocol.local_door import LOCAL_FRAME_MAX, Answer
 from qmail.protocol.netstring import FrameError, pack
 
 ANSWER_S_MAX: Final = 60.0
 """A helper that is silent for so long while asked is killed; the mail is put off."""
-START_AGAIN_S: Final = 1.0
-"""A helper that died is followed by another after so long; questions wait for it."""
 THREADS: Final = 8
 
 Find = Callable[[bytes], Answer]
@@ -35,7 +32,7 @@ def serve_lookups(sock: socket.socket, find: Find) -> int:
 
 
 class Lookup:
-    """Asks the helper, and starts it when there is none."""
+    """Asks the helper, and starts it when there is none; questions wait for one that follows."""
 
     def __init__(
         self,
@@ -44,13 +41,12 @@ class Lookup:
         find: Find,
         on_answer: Callable[[bytes, Answer | None], None],
     ) -> None:
-        self._station = station
-        self._account = account
-        self._find = find
+        self._child = ChildPost(
+            station,
+            Post("qmail-getpw", account, lambda sock: serve_lookups(sock, find), LOCAL_FRAME_MAX),
+        )
         self._on_answer = on_answer
         self._door: Door | None = None
-        self._pid = 0
-        self._started_at = -START_AGAIN_S
         self._asked: dict[bytes, float] = {}
         self._unsent: list[bytes] = []
 
@@ -64,8 +60,8 @@ class Lookup:
 
     def _send(self, now: float) -> None:
         """Pass on what was asked, to a new helper where there is none and one may be started."""
-        if self._door is None and now >= self._started_at + START_AGAIN_S:
-            self._door = self._start(now)
+        if self._door is None and self._child.may_start(now):
+            self._door = self._child.start(now, self._on_frames, self._on_close)
             if self._door is None:
                 self._lose()
         if self._door is not None:
@@ -96,28 +92,12 @@ class Lookup:
 
     def reaped(self, pid: int) -> bool:
         """Note that the child `pid` has ended. Returns whether it was the helper."""
-        if pid != self._pid:
-            return False
-        self._pid = 0
-        return True
+        return self._child.reaped(pid)
 
     def close(self) -> None:
         """Let the helper end."""
         if self._door is not None:
             self._door.close()
-
-    def _start(self, now: float) -> Door | None:
-        self._started_at = now
-        find = self._find
-        try:
-            self._pid, sock = fork_child(
-                "qmail-getpw", self._account, lambda sock: serve_lookups(sock, find)
-            )
-        except OSError:
-            return None
-        return Door(
-            self._station, sock, LOCAL_FRAME_MAX, on_frames=self._on_frames, on_close=self._on_close
-        )
 
     def _on_frames(self, _door: Door, payloads: list[bytes]) -> None:
         for payload in payloads:
@@ -138,7 +118,6 @@ class Lookup:
             self._on_answer(local, None)
 
     def _kill(self) -> None:
-        if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
+        self._child.kill()
         if self._door is not None:
             self._door.close()

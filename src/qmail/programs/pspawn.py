@@ -24,7 +24,8 @@ from qmail.core.passwd_line import LINES, MAILDIR
 from qmail.core.password_check import PasswordCheck
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.edge.answer_threads import serve_answers
-from qmail.edge.child_desk import ChildDesk, Post
+from qmail.edge.child_desk import ChildDesk
+from qmail.edge.child_post import Post
 from qmail.edge.descriptors import raise_descriptor_limit
 from qmail.edge.home import command_path
 from qmail.edge.log import complain
