@@ -58,6 +58,7 @@ class Pop3World:
         self.server = Pop3Server(made, Log(self._log), LoginGuesses(lambda: self.time_s))
         self.server.now = lambda: self.time_s
         self.server.line = LoginLine("/nowhere", frozenset(), self.server.has_work)
+        self.server.at_end_of_turn(self.server.line.flush)
         ours, self.door = socket.socketpair()
         ours.setblocking(False)
         self.door.setblocking(False)

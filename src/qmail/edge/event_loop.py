@@ -1,10 +1,15 @@
-"""What the resident programs that talk to the network start with: a loop, inherited sockets."""
+"""What the resident programs that talk to the network run in: a loop, inherited sockets."""
 
 import asyncio
+import gc
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
+
+from qmail.edge.accounts import MissingAccountError
+from qmail.edge.log import complain
+from qmail.protocol.exits import Exit
 
 
 def loop_factory() -> Callable[[], Any]:
@@ -23,3 +28,16 @@ def inherit(fd: int) -> socket.socket:
     """
     os.set_inheritable(fd, False)
     return socket.socket(fileno=fd)
+
+
+def run_to_end(name: str, serve: Callable[[], Coroutine[Any, Any, None]]) -> int:
+    """Run the life of the program `name` in an event loop. Returns: its exit code."""
+    # What is there now stays: no collection needs to look at it again.
+    gc.freeze()
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(serve())
+    except (OSError, MissingAccountError) as trouble:
+        complain(name, f"fatal: {trouble}")
+        return Exit.TEMPORARY
+    return Exit.OK

@@ -1,7 +1,6 @@
 """The resident POP3 server up to the login: listening sockets, limits, one timer for all."""
 
 import asyncio
-import os
 import secrets
 import socket
 import ssl
@@ -11,15 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from qmail.edge.log import Log, wants_records
+from qmail.edge.client_server import ClientServer
+from qmail.edge.log import Log
 from qmail.edge.login_line import LoginLine
 from qmail.edge.pop3_connection import Pop3Connection
 from qmail.protocol import pop3_replies as replies
 from qmail.protocol.login_door import Mechanism
 from qmail.protocol.pop3 import Offer
-from qmail.protocol.trace_id import TraceIds
 
-BACKLOG: Final = 1024
 SWEEP_S: Final = 1.0
 CROWDED_S: Final = 10.0
 """With the server full, who has not logged in for so long makes room for who comes."""
@@ -65,40 +63,30 @@ def is_loopback(ip: str) -> bool:
     return ip.startswith("127.") or ip == "::1"
 
 
-class Pop3Server:
+class Pop3Server(ClientServer):
     """All clients of one process."""
 
     def __init__(self, settings: Pop3Settings, log: Log, guesses: Guesses) -> None:
+        super().__init__(log)
         self.settings = settings
         self.guesses = guesses
-        loop = asyncio.get_running_loop()
-        self.now = loop.time
-        self.call_later: Callable[..., object] = loop.call_later
         self.line: LoginLine
-        self.is_detailed = wants_records()
-        self._ids = TraceIds(int.from_bytes(os.urandom(4)))
-        self._log = log
         self._connections: set[Pop3Connection] = set()
         self._before_login: dict[Pop3Connection, None] = {}
         """Who has not logged in yet, the oldest first."""
         self._per_client: Counter[str] = Counter()
-        self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._has_work = False
         self._is_stopping = False
         self._quiet: asyncio.Event = asyncio.Event()
 
     async def listen(self, sockets: Sequence[tuple[str, socket.socket]]) -> None:
         """Begin to accept clients. `sockets`: of which service each is, `pop3` or `pop3s`."""
-        loop = asyncio.get_running_loop()
         for service, sock in sockets:
-            # Accepted sockets inherit it; with Nagle a pipelining client waits 40 ms at a time.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
             def make(service: str = service) -> Pop3Connection:
                 return Pop3Connection(self, service)
 
-            self._servers.append(await loop.create_server(make, sock=sock, backlog=BACKLOG))
+            await self._accept_at(sock, make)
         self._sweep()
 
     # --- what a connection asks for -------------------------------------------------------------
@@ -122,10 +110,6 @@ class Pop3Server:
         """Return a message id that nobody can foresee, for APOP (RFC 1939 7)."""
         seconds = int(time.time())
         return b"<%b.%d@%b>" % (secrets.token_hex(12).encode(), seconds, self.settings.host)
-
-    def new_id(self) -> bytes:
-        """Return a new id, for a connection."""
-        return self._ids.make(time.time())
 
     def run(self, task: "asyncio.Task[None]") -> None:
         """Keep a task until it is done."""
@@ -182,24 +166,6 @@ class Pop3Server:
             connection.check(now)
         asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
-    # --- the end of a turn ----------------------------------------------------------------------
-
-    def has_work(self) -> None:
-        """See that this turn ends with the flushes."""
-        if not self._has_work:
-            self._has_work = True
-            asyncio.get_running_loop().call_soon(self._end_turn)
-
-    def _end_turn(self) -> None:
-        self._has_work = False
-        self.line.flush()
-        self._log.flush()
-
-    def log_line(self, text: bytes) -> None:
-        """Write one line to the log at the end of this turn."""
-        self._log.line(text)
-        self.has_work()
-
     # --- the end --------------------------------------------------------------------------------
 
     async def shut_down(self) -> None:
@@ -207,8 +173,7 @@ class Pop3Server:
 
         Sessions that a process of their own holds without us are none of ours any more.
         """
-        for server in self._servers:
-            server.close()
+        self._accept_no_more()
         self._is_stopping = True
         for connection in list(self._connections):
             connection.send_away(replies.SHUTTING_DOWN)
@@ -221,5 +186,4 @@ class Pop3Server:
                 self.log_line(b"popup: %d clients cut off" % len(left))
                 for connection in left:
                     connection.cut_off()
-        self._end_turn()
-        self._log.end()
+        self._end()

@@ -1,29 +1,26 @@
-"""The resident SMTP server: listening sockets, limits, one timer for all, the end of a turn.
+"""The resident SMTP server: listening sockets, limits, one timer for all.
 
 The policy is the program's; the couriers carry messages to the queue.
 """
 
 import asyncio
-import os
 import socket
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from qmail.edge.client_server import ClientServer
 from qmail.edge.courier import Courier
-from qmail.edge.log import Log, wants_records
+from qmail.edge.log import Log
 from qmail.edge.smtp_connection import SmtpConnection
 from qmail.edge.verify_line import Asker
 from qmail.protocol.reply import Reply
 from qmail.protocol.smtp_server import MailFrom, RcptTo, SessionSettings
-from qmail.protocol.trace_id import TraceIds
 from qmail.protocol.verify_door import Verdict
 
 SESSIONS_MAX: Final = 5000
 SESSIONS_PER_CLIENT_MAX: Final = 200
 """For each address but loopback and those in control/relayclients."""
-BACKLOG: Final = 1024
 SWEEPS_PER_TIMEOUT: Final = 8
 SWEEP_S_MIN: Final = 0.25
 SWEEP_S_MAX: Final = 2.0
@@ -98,40 +95,26 @@ class Guesses(Protocol):
         ...
 
 
-class SmtpServer:
+class SmtpServer(ClientServer):
     """All clients of one process."""
 
     def __init__(self, policy: Policy, log: Log, mail_date: Callable[[int], bytes]) -> None:
+        super().__init__(log)
         self.policy = policy
         self.mail_date = mail_date
-        loop = asyncio.get_running_loop()
-        self.now = loop.time
-        self.call_later: Callable[..., object] = loop.call_later
         self.courier: Courier
         self.verifier: Verifier | None = None
         """None: every recipient of a domain that is ours is taken."""
         self.guesses: Guesses
-        self._ids = TraceIds(int.from_bytes(os.urandom(4)))
-        self.is_detailed = wants_records()
-        self._log = log
         self._connections: set[SmtpConnection] = set()
         self._per_client: Counter[str] = Counter()
         self.sessions_max = SESSIONS_MAX
-        self._servers: list[asyncio.Server] = []
-        self._flushes: list[Callable[[], None]] = [log.flush]
-        self._has_work = False
         self._all_gone: asyncio.Event = asyncio.Event()
 
     async def listen(self, sockets: list[socket.socket]) -> None:
         """Begin to accept clients."""
-        loop = asyncio.get_running_loop()
         for sock in sockets:
-            # Accepted sockets inherit it; with Nagle a pipelining client waits 40 ms at a time.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            server = await loop.create_server(
-                lambda: SmtpConnection(self), sock=sock, backlog=BACKLOG
-            )
-            self._servers.append(server)
+            await self._accept_at(sock, lambda: SmtpConnection(self))
         self._sweep()
 
     # --- clients --------------------------------------------------------------------------------
@@ -170,38 +153,11 @@ class SmtpServer:
         pause_s = min(max(pause_s, SWEEP_S_MIN), SWEEP_S_MAX)
         asyncio.get_running_loop().call_later(pause_s, self._sweep)
 
-    # --- the end of a turn ----------------------------------------------------------------------
-
-    def at_end_of_turn(self, flush: Callable[[], None]) -> None:
-        """Call `flush` at the end of every turn in which something was to be written."""
-        self._flushes.insert(0, flush)
-
-    def has_work(self) -> None:
-        """See that this turn ends with the flushes."""
-        if not self._has_work:
-            self._has_work = True
-            asyncio.get_running_loop().call_soon(self._end_turn)
-
-    def _end_turn(self) -> None:
-        self._has_work = False
-        for flush in self._flushes:
-            flush()
-
-    def new_id(self) -> bytes:
-        """Return a new id, for a connection or a message."""
-        return self._ids.make(time.time())
-
-    def log_line(self, text: bytes) -> None:
-        """Write one line to the log at the end of this turn."""
-        self._log.line(text)
-        self.has_work()
-
     # --- the end --------------------------------------------------------------------------------
 
     async def shut_down(self) -> None:
         """Accept nobody more, let what waits for the queue be answered, end."""
-        for server in self._servers:
-            server.close()
+        self._accept_no_more()
         self._all_gone.clear()
         for connection in list(self._connections):
             connection.shut_down()
@@ -210,5 +166,4 @@ class SmtpServer:
                 await asyncio.wait_for(self._all_gone.wait(), SHUTDOWN_S_MAX)
             except TimeoutError:
                 self.log_line(b"smtpd: %d clients cut off" % len(self._connections))
-        self._end_turn()
-        self._log.end()
+        self._end()

@@ -1,7 +1,6 @@
 """The resident part of qmail-popup: wires the POP3 server to its settings and to qmail-pspawn."""
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -12,10 +11,10 @@ from typing import Final
 from qmail.core.controls import ControlError, control_reader, load
 from qmail.core.login_guessing import LoginGuesses
 from qmail.core.pop3_controls import Plaintext, PopupControls
-from qmail.edge.accounts import MissingAccountError, accounts_of
+from qmail.edge.accounts import accounts_of
 from qmail.edge.certificate import CERTIFICATE, certificate_files
 from qmail.edge.descriptors import descriptor_limit, raise_descriptor_limit, room
-from qmail.edge.event_loop import inherit, loop_factory
+from qmail.edge.event_loop import inherit, run_to_end
 from qmail.edge.log import Log, complain
 from qmail.edge.login_line import LoginLine
 from qmail.edge.pop3_server import Pop3Server, Pop3Settings, is_loopback
@@ -86,6 +85,7 @@ class Resident:
         self._server = Pop3Server(settings, Log(LOG_FD), LoginGuesses(loop.time))
         peers = frozenset({0, accounts_of(home)["qmailp"].uid})
         self._server.line = LoginLine(home, peers, self._server.has_work)
+        self._server.at_end_of_turn(self._server.line.flush)
         self._stop = asyncio.Event()
 
     async def serve(self, sockets: Sequence[tuple[str, socket.socket]]) -> None:
@@ -135,12 +135,4 @@ def run(home: str, listeners: str) -> int:
     async def serve() -> None:
         await Resident(home, settings).serve([(name, inherit(fd)) for name, fd in ports])
 
-    # What is there now stays: no collection needs to look at it again.
-    gc.freeze()
-    try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(serve())
-    except (OSError, MissingAccountError) as trouble:
-        complain(NAME, f"fatal: {trouble}")
-        return Exit.TEMPORARY
-    return Exit.OK
+    return run_to_end(NAME, serve)

@@ -20,6 +20,7 @@ from qmail.core.settings import RemoteControls
 from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
 from qmail.edge.back_off import BackOff
 from qmail.edge.descriptors import raise_descriptor_limit, remote_slots
+from qmail.edge.event_loop import loop_factory
 from qmail.edge.log import complain
 from qmail.edge.station import inherited_door, peer_of
 from qmail.mail import Result, failed
@@ -135,16 +136,6 @@ class Service:
         self._engine = self._smtp_engine(controls)
 
 
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return the fastest event loop there is."""
-    try:
-        import uvloop  # noqa: PLC0415  may be missing where it can't be built
-    except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
-
-
 async def serve(home: str, controls: RemoteControls, descriptors: int) -> int:
     """Make the service in the running loop, and run it."""
     return await Service(home, controls, descriptors).run()
@@ -161,7 +152,7 @@ def main(argv: Sequence[str]) -> int:
         os.chdir(home)
         controls = read_remote_controls(control_reader(home))
         descriptors = raise_descriptor_limit()
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(serve(home, controls, descriptors))
     except (OSError, ValueError, MissingAccountError) as trouble:
         complain(NAME, f"fatal: {home}: {trouble}")

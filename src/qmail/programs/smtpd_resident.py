@@ -1,7 +1,6 @@
 """The resident qmail-smtpd: all clients in one event loop, one connection to the queue."""
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -13,15 +12,14 @@ from qmail.core.dates import mail_date
 from qmail.core.guessing import Guesses
 from qmail.core.relay import OwnAddresses, more_hosts_of
 from qmail.core.smtp_policy import SmtpPolicy, read_policy
-from qmail.edge.accounts import MissingAccountError, accounts_of
+from qmail.edge.accounts import accounts_of
 from qmail.edge.descriptors import raise_descriptor_limit, room
-from qmail.edge.event_loop import inherit, loop_factory
+from qmail.edge.event_loop import inherit, run_to_end
 from qmail.edge.log import Log, complain
 from qmail.edge.program_line import ProgramCourier
 from qmail.edge.queue_line import QueueLine
 from qmail.edge.serve import SESSIONS_MAX, SmtpServer
 from qmail.edge.verify_line import VerifyLine
-from qmail.protocol.exits import Exit
 
 NAME: Final = "qmail-smtpd"
 LOG_FD: Final = 1
@@ -111,12 +109,4 @@ def run(home: str, policy: SmtpPolicy, own_addresses: OwnAddresses, fds: Sequenc
         resident = Resident(home, policy, own_addresses, descriptors)
         await resident.serve([inherit(fd) for fd in fds])
 
-    # What is there now stays: no collection needs to look at it again.
-    gc.freeze()
-    try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(serve())
-    except (OSError, MissingAccountError) as trouble:
-        complain(NAME, f"fatal: {trouble}")
-        return Exit.TEMPORARY
-    return Exit.OK
+    return run_to_end(NAME, serve)
