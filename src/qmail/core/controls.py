@@ -7,6 +7,7 @@ A setting is a field: kind, default, unit and meaning stand in one place. The re
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from qmail.core.control_lines import (
@@ -44,6 +45,7 @@ __all__ = [
     "parse_host",
     "parse_integer",
     "parse_line",
+    "parse_word",
     "settings",
     "shown",
     "split_lines",
@@ -55,6 +57,7 @@ ME_OR_NAME: Final = "me, or else the file's own name"
 """As a default: the value of control/me, and without that file the name of the setting itself."""
 
 Parse = Callable[[str, "list[Line]"], Any]
+_Word = TypeVar("_Word", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,15 @@ def parse_integer(name: str, lines: list[Line]) -> int:
     if not text.isdigit() or len(text) > 18:
         raise ControlError(name, 1, f"{shown(text)} is not a whole number")
     return int(text)
+
+
+def parse_word(words: type[_Word], name: str, lines: list[Line]) -> _Word:
+    """First line as one of `words`."""
+    word = parse_line(name, lines)
+    try:
+        return words(word.decode("ascii", "replace"))
+    except ValueError:
+        raise ControlError(name, 1, f"{shown(word)} is none of: {', '.join(words)}") from None
 
 
 def entries(lines: list[Line]) -> list[Line]:

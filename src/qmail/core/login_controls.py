@@ -9,7 +9,7 @@ from qmail.core.controls import (
     control,
     entries,
     parse_integer,
-    parse_line,
+    parse_word,
     shown,
 )
 from qmail.core.pop3_controls import CONCURRENCYPOP3
@@ -41,11 +41,7 @@ class Apop(StrEnum):
 
 def parse_apop(name: str, lines: list[Line]) -> Apop:
     """First line as one of the words of `Apop`."""
-    word = parse_line(name, lines)
-    try:
-        return Apop(word.decode("ascii", "replace"))
-    except ValueError:
-        raise ControlError(name, 1, f"{shown(word)} is none of: {', '.join(Apop)}") from None
+    return parse_word(Apop, name, lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,7 @@ from qmail.core.controls import (
     control,
     parse_host,
     parse_integer,
-    parse_line,
-    shown,
+    parse_word,
 )
 
 
@@ -28,11 +27,7 @@ class Plaintext(StrEnum):
 
 def parse_plaintext(name: str, lines: list[Line]) -> Plaintext:
     """First line as one of the words of `Plaintext`."""
-    word = parse_line(name, lines)
-    try:
-        return Plaintext(word.decode("ascii", "replace"))
-    except ValueError:
-        raise ControlError(name, 1, f"{shown(word)} is none of: {', '.join(Plaintext)}") from None
+    return parse_word(Plaintext, name, lines)
 
 
 TIMEOUT_S_MIN: Final = 600

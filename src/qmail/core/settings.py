@@ -17,6 +17,7 @@ from qmail.core.controls import (
     parse_host,
     parse_integer,
     parse_line,
+    parse_word,
     shown,
 )
 from qmail.core.host_limits import HostLimit, parse_host_limits
@@ -151,11 +152,7 @@ class Verify(StrEnum):
 
 def parse_verify(name: str, lines: list[Line]) -> Verify:
     """First line as one of the words of `Verify`."""
-    word = parse_line(name, lines)
-    try:
-        return Verify(word.decode("ascii", "replace"))
-    except ValueError:
-        raise ControlError(name, 1, f"{shown(word)} is none of: {', '.join(Verify)}") from None
+    return parse_word(Verify, name, lines)
 
 
 class BounceFormat(StrEnum):
@@ -169,12 +166,7 @@ class BounceFormat(StrEnum):
 
 def parse_bounce_format(name: str, lines: list[Line]) -> BounceFormat:
     """First line as one of the words of `BounceFormat`."""
-    word = parse_line(name, lines)
-    try:
-        return BounceFormat(word.decode("ascii", "replace"))
-    except ValueError:
-        known = ", ".join(BounceFormat)
-        raise ControlError(name, 1, f"{shown(word)} is none of: {known}") from None
+    return parse_word(BounceFormat, name, lines)
 
 
 def parse_user(name: str, lines: list[Line]) -> bytes:
