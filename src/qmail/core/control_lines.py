@@ -10,7 +10,7 @@ from qmail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Final
 
     ReadFile = Callable[[str], bytes | None]
@@ -64,6 +64,24 @@ def control_reader(home: str) -> ReadFile:
         return data
 
     return read_file
+
+
+def read_named_file(environ: Mapping[bytes, bytes], variable: bytes) -> bytes | None:
+    """Return what the file holds that a variable names; None: no such variable, or no such file.
+
+    Raises: OSError: it can't be read. ControlError: it is longer than CONTROL_BYTES_MAX.
+    """
+    path = environ.get(variable)
+    if path is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(CONTROL_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return None
+    if len(raw) > CONTROL_BYTES_MAX:
+        raise ControlError(variable.decode(), 1, f"longer than {CONTROL_BYTES_MAX} bytes")
+    return raw
 
 
 def parse_line(name: str, lines: list[Line]) -> bytes:

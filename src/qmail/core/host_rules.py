@@ -11,7 +11,7 @@ Each rule is applied once, in order; upper and lower case are the same.
 from __future__ import annotations
 
 from qmail.core.control_hosts import read_hosts
-from qmail.core.control_lines import CONTROL_BYTES_MAX, ControlError, shown, split_lines
+from qmail.core.control_lines import ControlError, read_named_file, shown, split_lines
 from qmail.record import Record
 
 TYPE_CHECKING = False
@@ -114,20 +114,11 @@ def read_own_rules(environ: Mapping[bytes, bytes]) -> Rules | None:
 
     Raises: OSError: it can't be read. ControlError: a bad line, or it is too long.
     """
-    path = environ.get(VARIABLE)
-    if path is None:
-        return None
     try:
-        with open(path, "rb") as file:
-            raw = file.read(CONTROL_BYTES_MAX + 1)
-    except FileNotFoundError:
-        return None
-    if len(raw) > CONTROL_BYTES_MAX:
-        raise RulesFileError(path, 1, f"longer than {CONTROL_BYTES_MAX} bytes")
-    try:
-        return Rules(parse_rules(NAME, split_lines(raw)))
+        raw = read_named_file(environ, VARIABLE)
+        return None if raw is None else Rules(parse_rules(NAME, split_lines(raw)))
     except ControlError as wrong:
-        raise RulesFileError(path, wrong.line, wrong.wrong) from None
+        raise RulesFileError(environ[VARIABLE], wrong.line, wrong.wrong) from None
 
 
 class Rewriting(Record):

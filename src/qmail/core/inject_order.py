@@ -8,7 +8,7 @@ from __future__ import annotations
 from time import gmtime
 
 from qmail.core.control_hosts import TAME
-from qmail.core.control_lines import CONTROL_BYTES_MAX, ControlError, split_lines
+from qmail.core.control_lines import read_named_file, split_lines
 from qmail.core.dates import mail_date
 from qmail.core.inject import Moment, Person
 
@@ -49,16 +49,9 @@ def read_lists(environ: Environ) -> frozenset[bytes] | None:
 
     Raises: OSError: it can't be read. ControlError: it is too long.
     """
-    path = environ.get(b"QMAILMFTFILE")
-    if path is None:
+    raw = read_named_file(environ, b"QMAILMFTFILE")
+    if raw is None:
         return None
-    try:
-        with open(path, "rb") as file:
-            raw = file.read(CONTROL_BYTES_MAX + 1)
-    except FileNotFoundError:
-        return None
-    if len(raw) > CONTROL_BYTES_MAX:
-        raise ControlError("QMAILMFTFILE", 1, f"longer than {CONTROL_BYTES_MAX} bytes")
     lines = [line.text for line in split_lines(raw)]
     return frozenset(line.lower() for line in lines if line and not line.startswith(b"#"))
 
