@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, Protocol
 
-from qmail.edge.offspring import close_all, keep_inherited_objects
+from qmail.edge.offspring import close_all, ended_statuses, keep_inherited_objects
 from qmail.edge.private_copy import private_copy
 from qmail.edge.station import Station
 from qmail.protocol.doors import Report
@@ -205,13 +205,7 @@ class TaskServer:
             os.close(running.output_fd)
 
     def _reap(self) -> None:
-        while self._running:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in ended_statuses():
             running = self._running.pop(pid, None)
             if running is None:
                 continue

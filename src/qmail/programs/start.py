@@ -27,6 +27,7 @@ from qmail.edge.descriptors import raise_descriptor_limit
 from qmail.edge.doorway import door_path
 from qmail.edge.log import RECORDS, Log, complain
 from qmail.edge.log_pipe import LogPipe
+from qmail.edge.offspring import ended_statuses
 from qmail.edge.station import Station, listen_door
 from qmail.edge.supervise import (
     Child,
@@ -297,13 +298,7 @@ class Starter:
             self._say(f"warning: unable to start {child.program.name}: {trouble.strerror}")
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in ended_statuses():
             for child in self._children.values():
                 if child.pid == pid:
                     self._on_end(child, status)
