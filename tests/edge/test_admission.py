@@ -91,3 +91,17 @@ def test_more_than_there_may_be_are_hung_up_on_until_one_ends(folder: Path) -> N
         world.station.turn(30)
     assert world.frames == [b"in"]
     second.close()
+
+
+def test_a_door_that_is_shut_takes_no_more_calls_and_keeps_those_it_has(folder: Path) -> None:
+    world = World(folder)
+    world.admission.listen(world.sock, 100, OURS, world.take)
+    with world.call() as first:
+        world.admission.shut()
+        with world.call() as second:
+            assert second.recv(10) == b""
+        (caller,) = world.admission.callers
+        first.sendall(pack(b"hello"))
+        world.station.turn(30)
+        assert world.frames == [b"hello"]
+        assert caller.is_open

@@ -33,7 +33,19 @@ class Admission:
         self._on_close = on_close
         self._callers_max = callers_max
         self._each_max = each_max
+        self.kind: type[Door] = Door
+        """What is made of each connection."""
         self._callers: set[Door] = set()
+        self._is_shut = False
+
+    @property
+    def callers(self) -> tuple[Door, ...]:
+        """Those that are being served now."""
+        return tuple(self._callers)
+
+    def shut(self) -> None:
+        """Take no more calls; those that are open stay."""
+        self._is_shut = True
 
     def listen(
         self,
@@ -50,10 +62,12 @@ class Admission:
         """
 
         def on_call(caller: socket.socket) -> None:
-            door = Door(
+            door = self.kind(
                 self._station, caller, frame_bytes_max, on_frames=on_frames, on_close=self._closed
             )
-            if uids is not None and door.peer_uid not in uids:
+            if self._is_shut:
+                door.close()
+            elif uids is not None and door.peer_uid not in uids:
                 complain(self._program, f"refused a call from uid {door.peer_uid}")
                 door.close()
             elif self._is_full(door.peer_uid):

@@ -23,6 +23,7 @@ from qmail.core.passwd_file import PasswdFile
 from qmail.core.passwd_line import LINES, MAILDIR
 from qmail.core.password_check import PasswordCheck
 from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.admission import Admission
 from qmail.edge.answer_threads import serve_answers
 from qmail.edge.child_desk import ChildDesk
 from qmail.edge.child_post import Post
@@ -32,7 +33,7 @@ from qmail.edge.log import complain
 from qmail.edge.offspring import ended_statuses
 from qmail.edge.rights_door import RightsDoor
 from qmail.edge.session_child import Limits
-from qmail.edge.station import Door, Listener, Station, inherited_door
+from qmail.edge.station import Door, Station, inherited_door
 from qmail.edge.system_passwords import SystemPasswords
 from qmail.edge.wipe import leave_no_dump
 from qmail.programs.pspawn_helper import LoginDesk
@@ -121,11 +122,18 @@ class Pspawn:
         self._work = LoginWork(home, accounts, limits)
         self._offer = self._work.offer()
         self._station = Station()
-        self._doors: set[Door] = set()
         self._end_at: float | None = None
         self._sessions = Sessions(self._work.places())
         self._logins = Logins(self._desks(), self._sessions, accounts.without_mailbox)
-        Listener(self._station, inherited_door(home, "login"), self._on_call)
+        self._admission = Admission(self._station, NAME, on_close=self._logins.forget)
+        self._admission.kind = RightsDoor
+        self._admission.listen(
+            inherited_door(home, "login"),
+            LOGIN_FRAME_MAX,
+            {accounts["qmaild"].uid},
+            self._on_frames,
+            greet=self._greeting,
+        )
         self._station.on_signal(signal.SIGCHLD, self._reap)
         self._station.on_signal(signal.SIGHUP, self._read_again)
         self._station.on_signal(signal.SIGTERM, self._on_term)
@@ -159,8 +167,7 @@ class Pspawn:
                 next_tick = now + TICK_S
                 self._logins.tick(now)
                 self._tell_offer()
-            # One that can't be written to leaves the set.
-            for door in tuple(self._doors):
+            for door in self._admission.callers:
                 door.flush()
         self._logins.close()
         return Exit.OK
@@ -169,6 +176,7 @@ class Pspawn:
         if self._end_at is None:
             self._end_at = time.monotonic() + LAST_SESSIONS_S_MAX
             self._sessions.end_all()
+            self._admission.shut()
 
     def _read_again(self) -> None:
         """Read the control files again; with a bad one, go on with the old settings."""
@@ -185,36 +193,17 @@ class Pspawn:
         offer = self._work.offer()
         if offer != self._offer:
             self._offer = offer
-            for door in self._doors:
+            for door in self._admission.callers:
                 door.send(offer.pack())
 
-    # --- callers --------------------------------------------------------------------------------
-
-    def _on_call(self, sock: socket.socket) -> None:
-        door = RightsDoor(
-            self._station,
-            sock,
-            LOGIN_FRAME_MAX,
-            on_frames=self._on_frames,
-            on_close=self._on_close,
-        )
-        self._doors.add(door)
-        if self._end_at is not None or door.peer_uid != self._accounts["qmaild"].uid:
-            if self._end_at is None:
-                complain(NAME, f"refused a call from uid {door.peer_uid}")
-            door.close()
-            return
-        door.send(self._offer.pack())
+    def _greeting(self) -> bytes:
+        return self._offer.pack()
 
     def _on_frames(self, door: Door, payloads: list[bytes]) -> None:
         if not isinstance(door, RightsDoor) or self._end_at is not None:
             return
         for payload in payloads:
             self._logins.take(door, unpack_call(payload), time.monotonic())
-
-    def _on_close(self, door: Door) -> None:
-        self._doors.discard(door)
-        self._logins.forget(door)
 
     def _reap(self) -> None:
         for pid, status in ended_statuses():
