@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,12 @@ DESCRIPTORS_WANTED = 16384
 _, HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
 WANTED = DESCRIPTORS_WANTED if HARD == resource.RLIM_INFINITY else min(HARD, DESCRIPTORS_WANTED)
 resource.setrlimit(resource.RLIMIT_NOFILE, (WANTED, HARD))
+
+# Under nohup, or in the background of a shell, signals are ignored; so would be those of the tests.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        is_interrupt = number is signal.SIGINT
+        signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:

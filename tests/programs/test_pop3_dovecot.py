@@ -3,11 +3,11 @@
 import imaplib
 import poplib
 import pwd
-import shutil
 import subprocess
 from collections.abc import Iterator
 
 import pytest
+from tests.fakes.accounts import account, own_name, set_password
 from tests.fakes.homes import open_folder
 from tests.fakes.queue_door import wait_until
 from tests.programs.dovecot import Dovecot, block
@@ -25,8 +25,10 @@ from tests.programs.pop3_suite import (
     on_the_wire,
 )
 
+from qmail.edge.system_passwords import SystemPasswords
+
 pytestmark = pytest.mark.root
-JOE = "qmtestimap"
+JOE = own_name("qmimap")
 LONG_AGO = '"24-Nov-2020 10:00:00 +0000"'
 
 
@@ -150,20 +152,12 @@ def test_root_passwords_are_the_same_at_once(suite: Pop3Suite) -> None:
 @pytest.fixture
 def joe() -> Iterator[pwd.struct_passwd]:
     """An account of the machine with the password `secret`."""
-    if shutil.which("useradd") is None or shutil.which("chpasswd") is None:
-        pytest.skip("useradd and chpasswd are not installed")
-    with open_folder() as folder:
-        home = folder / JOE
-        words = ["useradd", "-M", "-d", str(home), "-s", "/bin/sh", JOE]
-        if subprocess.run(words, check=False, capture_output=True).returncode:
-            pytest.skip("no account can be made here")
-        try:
-            subprocess.run(["chpasswd"], input=f"{JOE}:secret\n".encode(), check=True)
-            account = pwd.getpwnam(JOE)
-            Box(JOE, home, (account.pw_uid, account.pw_gid)).put(MESSAGES[0])
-            yield account
-        finally:
-            subprocess.run(["userdel", JOE], check=False, capture_output=True)
+    hashed = SystemPasswords().hashed(b"secret", b"$6$somesalt$")
+    assert hashed is not None
+    with open_folder() as folder, account(JOE, folder / JOE, "--shell", "/bin/sh") as made:
+        set_password(JOE, hashed.decode())
+        Box(JOE, folder / JOE, (made.pw_uid, made.pw_gid)).put(MESSAGES[0])
+        yield made
 
 
 def test_root_users_of_the_machine(suite: Pop3Suite, joe: pwd.struct_passwd) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.fakes.accounts import account, own_name, set_password
 from tests.programs.login_world import (
     Caller,
     LoginWorld,
@@ -26,7 +27,7 @@ from qmail.protocol.login_door import Accepted, Begun, Ended, Mechanism, Refusal
 
 pytestmark = pytest.mark.root
 VIRTUAL = 54399
-SPARE = "qmtestjoe"
+SPARE = own_name("qmjoe")
 
 
 @pytest.fixture
@@ -62,19 +63,14 @@ def caller(home: LoginWorld) -> Caller:
 @pytest.fixture
 def joe() -> Iterator[str]:
     """An account of the machine with a password, its shell no login shell."""
-    if shutil.which("useradd") is None or shutil.which("chpasswd") is None:
-        pytest.skip("useradd and chpasswd are not installed")
-    folder = tempfile.mkdtemp(prefix="joe-")
-    made = ["useradd", "-r", "-M", "-d", folder, "-s", "/usr/sbin/nologin", SPARE]
-    if subprocess.run(made, check=False, capture_output=True).returncode:
-        pytest.skip("no account can be made here")
     hashed = SystemPasswords().hashed(b"secret", b"$6$somesalt$")
     assert hashed is not None
-    text = f"{SPARE}:{hashed.decode()}\n"
-    subprocess.run(["chpasswd", "-e"], input=text.encode(), check=True)
-    yield SPARE
-    subprocess.run(["userdel", SPARE], check=False, capture_output=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="joe-") as home,
+        account(SPARE, Path(home), "--system", "--shell", "/usr/sbin/nologin"),
+    ):
+        set_password(SPARE, hashed.decode())
+        yield SPARE
 
 
 def test_root_session_is_its_owner_and_nobody_else(home: LoginWorld, caller: Caller) -> None:

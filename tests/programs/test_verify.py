@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from tests.durability.real_suite import HOST as SEPARATE_HOST
 from tests.durability.real_suite import Suite as SeparateSuite
+from tests.fakes.accounts import account, own_name
 from tests.fakes.homes import (
     GID,
     HOST,
@@ -40,7 +41,7 @@ from qmail.protocol.netstring import FrameReader
 from qmail.protocol.verify_door import Question, Verdict, verdict_of
 
 VIRTUAL = "virtual.ex"
-PERSON = "qvfyperson"
+PERSON = own_name("qvfy")
 Codes = dict[str, int]
 
 
@@ -383,21 +384,10 @@ def test_bad_control_file_stops_the_start_and_is_named(running: Suite, tmp_path:
 @pytest.fixture(scope="module")
 def person() -> Iterator[pwd.struct_passwd]:
     """Make an ordinary account with a home that only it can read."""
-    if not IS_ROOT or shutil.which("useradd") is None:
-        pytest.skip("needs root, and useradd")
-    with open_folder() as folder:
-        home = folder / PERSON
-        subprocess.run(
-            ["useradd", "--user-group", "--no-create-home", "--home-dir", str(home), PERSON],
-            check=True,
-        )
-        try:
-            account = pwd.getpwnam(PERSON)
-            home.mkdir(mode=0o700)
-            os.chown(home, account.pw_uid, account.pw_gid)
-            yield account
-        finally:
-            subprocess.run(["userdel", PERSON], check=True)
+    with open_folder() as folder, account(PERSON, folder / PERSON) as made:
+        os.mkdir(made.pw_dir, 0o700)
+        os.chown(made.pw_dir, made.pw_uid, made.pw_gid)
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,12 @@
 
 import os
 import pwd
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.fakes.accounts import account, own_name
 
 from qmail.core.explanation import Question
 from qmail.edge.accounts import MissingAccountError, separate_accounts
@@ -19,6 +18,7 @@ from qmail.utilities.explain_parts import Observer
 
 Run = Callable[..., tuple[int, str]]
 IS_ROOT: Final = os.geteuid() == 0
+JOE: Final = own_name("qxplain")
 
 
 @pytest.fixture
@@ -30,18 +30,6 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return code, capsys.readouterr().out
 
     return begin
-
-
-@contextmanager
-def account(name: str, home: Path) -> Iterator[pwd.struct_passwd]:
-    """Make an account of the machine, and remove it."""
-    command = ["useradd", "--no-log-init", "-M", "-d", str(home), "-s", "/bin/false", name]
-    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
-        pytest.skip("can't make an account here")
-    try:
-        yield pwd.getpwnam(name)
-    finally:
-        subprocess.run(["userdel", name], check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -64,7 +52,7 @@ def joe(open_folder: Path) -> Iterator[pwd.struct_passwd]:
     """An account whose home is closed to everybody else."""
     home = open_folder / "joe"
     home.mkdir(mode=0o700)
-    with account("qxplain1", home) as made:
+    with account(JOE, home, "--shell", "/bin/false") as made:
         os.chown(home, made.pw_uid, made.pw_gid)
         yield made
 
@@ -83,9 +71,9 @@ def test_root_a_closed_home_is_read_as_its_owner(
 ) -> None:
     path = put(joe, ".qmail-list", "&a@isp.example\n")
     (separate / "control/smtproutes").write_text(":[192.0.2.9]\n")
-    code, text = run("qxplain1-list@mx.here.example", "--from", "s@isp.example")
+    code, text = run(f"{JOE}-list@mx.here.example", "--from", "s@isp.example")
     assert code == 0
-    assert f"qxplain1 (uid {joe.pw_uid}, home {joe.pw_dir})" in text
+    assert f"{JOE} (uid {joe.pw_uid}, home {joe.pw_dir})" in text
     assert str(path) in text
     assert "governs (mode 0600)" in text
     assert "note" not in text
@@ -97,7 +85,7 @@ def test_root_what_only_root_may_read_is_not_read(
 ) -> None:
     path = put(joe, ".qmail-list", "&a@isp.example\n")
     os.chown(path, 0, 0)
-    code, text = run("qxplain1-list@mx.here.example")
+    code, text = run(f"{JOE}-list@mx.here.example")
     assert code == 111
     assert "Unable to read .qmail-list: permission denied. (#4.3.0)" in text
     assert "a@isp.example" not in text
@@ -111,7 +99,7 @@ def test_root_a_link_to_a_secret_shows_nothing_of_it(
     secret.write_text("&hidden@isp.example\n")
     secret.chmod(0o600)
     (Path(joe.pw_dir) / ".qmail-list").symlink_to(secret)
-    code, text = run("qxplain1-list@mx.here.example")
+    code, text = run(f"{JOE}-list@mx.here.example")
     assert (code, "hidden" in text) == (111, False)
 
 
@@ -139,7 +127,7 @@ def test_root_a_sticky_home_puts_the_mail_off(
     separate: Path, joe: pwd.struct_passwd, run: Run
 ) -> None:
     os.chmod(joe.pw_dir, 0o1700)
-    code, text = run("qxplain1@mx.here.example")
+    code, text = run(f"{JOE}@mx.here.example")
     assert code == 111
     assert "The home folder is sticky" in text
 
@@ -167,7 +155,7 @@ def _as_stranger(home: Path) -> bool:
     """Explain to somebody else: nothing of the closed home is told, and why."""
     observer = Observer(str(home), separate_accounts(), is_root=False, directory=Machine())
     inquiry = explain.Inquiry(observer, default=(b"./Maildir/", "as the test says"))
-    question = Question(b"qxplain1-list@mx.here.example", b"")
+    question = Question(f"{JOE}-list@mx.here.example".encode(), b"")
     (found,) = inquiry.run(question, is_following=False)
     text = "\n".join(step.text for step in found.steps)
     return (
