@@ -242,6 +242,8 @@ def test_one_address_gets_so_many_connections_and_loopback_any(run: Run) -> None
             assert all(world.connect(ip)[1].written.startswith(b"+OK ") for _ in range(5))
         clients[0][0].connection_lost(None)
         assert world.connect("192.0.2.1")[1].written.startswith(b"+OK ")
+        network = [world.connect(f"2001:db8::{last}")[1] for last in range(4)]
+        assert [client.ended for client in network] == ["", "", "", "closed"]
 
     run(test, per_client_max=3)
 

@@ -39,17 +39,23 @@ def run() -> Iterator[Callable[[Callable[[World], Awaitable[None]]], None]]:
 Run = Callable[[Callable[[World], Awaitable[None]]], None]
 
 
-def test_one_address_gets_200_sessions_and_no_more(run: Run) -> None:
+@pytest.mark.parametrize(
+    ("ip", "same", "different"),
+    [("192.0.2.1", "192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")],
+)
+def test_one_client_gets_200_sessions_and_no_more(
+    run: Run, ip: str, *, same: str, different: str
+) -> None:
     async def test(world: World) -> None:
-        clients = [world.connect() for _ in range(serve.SESSIONS_PER_CLIENT_MAX)]
+        clients = [world.connect(ip) for _ in range(serve.SESSIONS_PER_CLIENT_MAX)]
         assert all(client[1].written.startswith(b"220 ") for client in clients)
-        _, refused = world.connect()
+        _, refused = world.connect(same)
         assert refused.written.startswith(b"421 4.7.0 ")
         assert refused.ended == "closed"
-        _, other = world.connect("192.0.2.2")
+        _, other = world.connect(different)
         assert other.written.startswith(b"220 ")
         clients[0][0].connection_lost(None)
-        _, again = world.connect()
+        _, again = world.connect(same)
         assert again.written.startswith(b"220 ")
 
     run(test)

@@ -5,9 +5,10 @@ IPv6 its network of 64 bits, which is one customer) is remembered across session
 bit by bit. Known recipients are never slowed. Source: spec/oddities.md 2.
 """
 
-import ipaddress
 from collections.abc import Callable
 from typing import Final
+
+from qmail.protocol.clients import client_key
 
 FREE: Final = 3
 """So many unknown recipients are answered at once."""
@@ -25,7 +26,6 @@ FORGET_S: Final = 60.0
 """A client's count goes down by one in this time."""
 CLIENTS_MAX: Final = 10000
 """So many clients are remembered; then who was not heard of for the longest time is forgotten."""
-IPV6_NETWORK_BITS: Final = 64
 
 
 def hold_s(in_session: int, of_client: int = 0) -> float | None:
@@ -71,17 +71,3 @@ class Guesses:
             del self._clients[next(iter(self._clients))]
         self._clients[key] = (count, now)
         return round(count)
-
-
-def client_key(ip: str) -> bytes | None:
-    """Return what stands for a client; None: this host itself, or not an address."""
-    try:
-        address = ipaddress.ip_address(ip)
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address
-    if address.is_loopback:
-        return None
-    packed = address.packed
-    return packed[: IPV6_NETWORK_BITS // 8] if len(packed) > 4 else packed

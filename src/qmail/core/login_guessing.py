@@ -11,7 +11,7 @@ do with that name.
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-from qmail.core.guessing import client_key
+from qmail.protocol.clients import client_key
 
 FREE: Final = 3
 """So many failures of a client cost nothing."""

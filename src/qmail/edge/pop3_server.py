@@ -5,7 +5,6 @@ import secrets
 import socket
 import ssl
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -15,6 +14,7 @@ from qmail.edge.log import Log
 from qmail.edge.login_line import LoginLine
 from qmail.edge.pop3_connection import Pop3Connection
 from qmail.protocol import pop3_replies as replies
+from qmail.protocol.clients import ClientCounts
 from qmail.protocol.login_door import Mechanism
 from qmail.protocol.pop3 import Offer
 
@@ -36,7 +36,7 @@ class Pop3Settings:
     """Whether the client at this address may send its password without TLS."""
     sessions_max: int
     per_client_max: int
-    """For each address but loopback; 0 is no limit."""
+    """For each client's address (IPv6: network of 64 bits) but loopback; 0 is no limit."""
     timeout_s: int
     tls: ssl.SSLContext | None
     """None: there is no TLS."""
@@ -58,11 +58,6 @@ class Guesses(Protocol):
         ...
 
 
-def is_loopback(ip: str) -> bool:
-    """Say whether this is an address of this host itself, which has no limit of its own."""
-    return ip.startswith("127.") or ip == "::1"
-
-
 class Pop3Server(ClientServer):
     """All clients of one process."""
 
@@ -74,7 +69,7 @@ class Pop3Server(ClientServer):
         self._connections: set[Pop3Connection] = set()
         self._before_login: dict[Pop3Connection, None] = {}
         """Who has not logged in yet, the oldest first."""
-        self._per_client: Counter[str] = Counter()
+        self._clients = ClientCounts()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
         self._quiet: asyncio.Event = asyncio.Event()
@@ -121,14 +116,13 @@ class Pop3Server(ClientServer):
     def admit(self, connection: Pop3Connection) -> bool:
         """Count a new client in, where there is room."""
         settings, ip = self.settings, connection.ip
-        is_limited = settings.per_client_max and not is_loopback(ip)
-        if is_limited and self._per_client[ip] >= settings.per_client_max:
+        if settings.per_client_max and self._clients.of(ip) >= settings.per_client_max:
             return False
         if len(self._connections) >= settings.sessions_max and not self._make_room():
             return False
         self._connections.add(connection)
         self._before_login[connection] = None
-        self._per_client[ip] += 1
+        self._clients.add(ip)
         return True
 
     def _make_room(self) -> bool:
@@ -150,9 +144,7 @@ class Pop3Server(ClientServer):
             return
         self._connections.remove(connection)
         self._before_login.pop(connection, None)
-        self._per_client[connection.ip] -= 1
-        if not self._per_client[connection.ip]:
-            del self._per_client[connection.ip]
+        self._clients.remove(connection.ip)
         self.given_away()
 
     def given_away(self) -> None:

@@ -5,7 +5,6 @@ The policy is the program's; the couriers carry messages to the queue.
 
 import asyncio
 import socket
-from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -14,6 +13,7 @@ from qmail.edge.courier import Courier
 from qmail.edge.log import Log
 from qmail.edge.smtp_connection import SmtpConnection
 from qmail.edge.verify_line import Asker
+from qmail.protocol.clients import ClientCounts
 from qmail.protocol.reply import Reply
 from qmail.protocol.smtp_server import MailFrom, RcptTo, SessionSettings
 from qmail.protocol.verify_door import Verdict
@@ -107,7 +107,7 @@ class SmtpServer(ClientServer):
         """None: every recipient of a domain that is ours is taken."""
         self.guesses: Guesses
         self._connections: set[SmtpConnection] = set()
-        self._per_client: Counter[str] = Counter()
+        self._clients = ClientCounts()
         self.sessions_max = SESSIONS_MAX
         self._all_gone: asyncio.Event = asyncio.Event()
 
@@ -124,11 +124,10 @@ class SmtpServer(ClientServer):
         ip = connection.ip
         if len(self._connections) >= self.sessions_max:
             return False
-        is_limited = not (is_trusted or ip.startswith("127.") or ip == "::1")
-        if is_limited and self._per_client[ip] >= SESSIONS_PER_CLIENT_MAX:
+        if not is_trusted and self._clients.of(ip) >= SESSIONS_PER_CLIENT_MAX:
             return False
         self._connections.add(connection)
-        self._per_client[ip] += 1
+        self._clients.add(ip)
         return True
 
     def forget(self, connection: SmtpConnection) -> bool:
@@ -136,9 +135,7 @@ class SmtpServer(ClientServer):
         if connection not in self._connections:
             return False
         self._connections.remove(connection)
-        self._per_client[connection.ip] -= 1
-        if not self._per_client[connection.ip]:
-            del self._per_client[connection.ip]
+        self._clients.remove(connection.ip)
         if not self._connections:
             self._all_gone.set()
         return True

@@ -17,8 +17,9 @@ from qmail.edge.descriptors import descriptor_limit, raise_descriptor_limit, roo
 from qmail.edge.event_loop import inherit, run_to_end
 from qmail.edge.log import Log, complain
 from qmail.edge.login_line import LoginLine
-from qmail.edge.pop3_server import Pop3Server, Pop3Settings, is_loopback
+from qmail.edge.pop3_server import Pop3Server, Pop3Settings
 from qmail.edge.tls import TlsError, server_context
+from qmail.protocol.clients import is_loopback
 from qmail.protocol.exits import Exit
 
 NAME: Final = "qmail-popup"
