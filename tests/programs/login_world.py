@@ -1,5 +1,6 @@
 """A home, the real qmail-pspawn on it, and a caller at run/login."""
 
+import contextlib
 import os
 import pwd
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.programs.lspawn_driver import acting_as
@@ -265,6 +267,18 @@ class LoginWorld:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(WAIT_S)
+
+
+@contextlib.contextmanager
+def home_of(folder: Path, accounts: Accounts, *lines: str) -> Iterator[LoginWorld]:
+    """Make a home with these lines in users/passwd; qmail-pspawn is not started yet."""
+    world = LoginWorld(folder, accounts)
+    world.make_home()
+    world.passwd(*lines)
+    try:
+        yield world
+    finally:
+        world.close()
 
 
 def name_of(pid: int) -> str:

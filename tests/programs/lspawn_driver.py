@@ -236,3 +236,15 @@ def person() -> pwd.struct_passwd | None:
             if 1000 <= entry.pw_uid < 65534 and os.stat(entry.pw_dir).st_uid == entry.pw_uid:
                 return entry
     return None
+
+
+@contextlib.contextmanager
+def running_lspawn(folder: Path, accounts: Accounts) -> Iterator[LspawnDriver]:
+    """Run the program in a home of its own."""
+    driver = LspawnDriver(folder, accounts, "./Maildir/")
+    driver.make_home()
+    driver.start()
+    try:
+        yield driver
+    finally:
+        driver.close()

@@ -6,13 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.programs.login_world import LoginWorld, scram_secret
-from tests.programs.lspawn_driver import can_read_the_programs, ordinary_accounts
+from tests.programs.login_world import LoginWorld, home_of, scram_secret
+
+from qmail.edge.accounts import Accounts
 
 WAIT_S = 60
 CHECK = """
@@ -30,18 +30,10 @@ JOE = f"joe:{scram_secret('secret')}:::::"
 
 
 @pytest.fixture
-def home() -> Iterator[LoginWorld]:
+def home(folder: Path, own_accounts: Accounts) -> Iterator[LoginWorld]:
     """A home of one account that knows joe."""
-    accounts = ordinary_accounts()
-    if not can_read_the_programs(accounts["alias"].uid, accounts["alias"].gid):
-        pytest.skip("other accounts can't read the programs here")
-    folder = Path(tempfile.mkdtemp(prefix="checkpassword-"))
-    folder.chmod(0o755)
-    world = LoginWorld(folder, accounts)
-    world.make_home()
-    world.passwd(JOE)
-    yield world
-    shutil.rmtree(folder, ignore_errors=True)
+    with home_of(folder, own_accounts, JOE) as world:
+        yield world
 
 
 def run(home: LoginWorld, data: bytes | None, *words: str) -> subprocess.CompletedProcess[bytes]:

@@ -1,10 +1,8 @@
 """qmail-lspawn: the real program, driven through its door (spec/delivery.md 2, 5, 9, 10)."""
 
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,12 +10,11 @@ import pytest
 from tests.programs.lspawn_driver import (
     WAIT_S,
     LspawnDriver,
-    can_read_the_programs,
-    ordinary_accounts,
+    running_lspawn,
 )
 
 from qmail.core import local_route
-from qmail.edge.accounts import MissingAccountError, separate_accounts
+from qmail.edge.accounts import Accounts
 from qmail.programs import lspawn
 from qmail.protocol.doors import Job
 
@@ -27,24 +24,12 @@ Starter = Callable[..., LspawnDriver]
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that every account can reach."""
-    made = Path(tempfile.mkdtemp(prefix="lspawn-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
-
-@pytest.fixture
-def start(folder: Path) -> Iterator[Starter]:
+def start(folder: Path, own_accounts: Accounts) -> Iterator[Starter]:
     """Starts the program in a home of one account."""
     drivers = []
 
     def begin(default_delivery: str = "./Maildir/", **environ: str) -> LspawnDriver:
-        accounts = ordinary_accounts()
-        if not can_read_the_programs(accounts["alias"].uid, accounts["alias"].gid):
-            pytest.skip("other accounts can't read the programs here")
-        driver = LspawnDriver(folder, accounts, default_delivery)
+        driver = LspawnDriver(folder, own_accounts, default_delivery)
         drivers.append(driver)
         driver.make_home()
         driver.start(environ)
@@ -350,19 +335,10 @@ def test_home_without_queue_is_fatal(
 
 
 @pytest.fixture
-def separate(folder: Path) -> Iterator[LspawnDriver]:
+def separate(folder: Path, suite_accounts: Accounts) -> Iterator[LspawnDriver]:
     """The program as root on a home with the separate accounts."""
-    if os.getuid() != 0:
-        pytest.skip("needs root")
-    try:
-        accounts = separate_accounts()
-    except MissingAccountError as missing:
-        pytest.skip(str(missing))
-    driver = LspawnDriver(folder, accounts, "./Maildir/")
-    driver.make_home()
-    driver.start()
-    yield driver
-    driver.close()
+    with running_lspawn(folder, suite_accounts) as driver:
+        yield driver
 
 
 @pytest.mark.root

@@ -2,22 +2,19 @@
 
 import contextlib
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.programs.lspawn_driver import (
     LspawnDriver,
-    can_read_the_programs,
-    ordinary_accounts,
+    running_lspawn,
 )
 
 from qmail.core.cdb import write_cdb
 from qmail.core.local_route import NO_DOMAIN, TRASH
-from qmail.edge.accounts import MissingAccountError, separate_accounts
+from qmail.edge.accounts import Accounts
 from qmail.edge.residents import LOOKS_PER_RESIDENT_MAX
 from qmail.programs.lspawn import NO_TELLING
 from qmail.protocol.doors import REPORT_FRAME_MAX, Job, Report
@@ -26,26 +23,11 @@ from qmail.protocol.verify_door import Question, Verdict, verdict_of
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that every account can reach."""
-    made = Path(tempfile.mkdtemp(prefix="lspawn-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
-
-@pytest.fixture
-def home(folder: Path) -> Iterator[LspawnDriver]:
+def home(folder: Path, own_accounts: Accounts) -> Iterator[LspawnDriver]:
     """The program in a home of one account, whose alias has one address."""
-    accounts = ordinary_accounts()
-    if not can_read_the_programs(accounts["alias"].uid, accounts["alias"].gid):
-        pytest.skip("other accounts can't read the programs here")
-    driver = LspawnDriver(folder, accounts, "./Maildir/")
-    driver.make_home()
-    driver.start()
-    driver.write(".qmail-joe", "")
-    yield driver
-    driver.close()
+    with running_lspawn(folder, own_accounts) as driver:
+        driver.write(".qmail-joe", "")
+        yield driver
 
 
 def looked_up(home: LspawnDriver, *names: str) -> list[Verdict]:
@@ -178,20 +160,11 @@ def real_uids(pid: int) -> set[int]:
 
 
 @pytest.fixture
-def separate(folder: Path) -> Iterator[LspawnDriver]:
+def separate(folder: Path, suite_accounts: Accounts) -> Iterator[LspawnDriver]:
     """The program as root on a home with the separate accounts."""
-    if os.getuid() != 0:
-        pytest.skip("needs root")
-    try:
-        accounts = separate_accounts()
-    except MissingAccountError as missing:
-        pytest.skip(str(missing))
-    driver = LspawnDriver(folder, accounts, "./Maildir/")
-    driver.make_home()
-    driver.start()
-    driver.write(".qmail-joe", "")
-    yield driver
-    driver.close()
+    with running_lspawn(folder, suite_accounts) as driver:
+        driver.write(".qmail-joe", "")
+        yield driver
 
 
 @pytest.mark.root

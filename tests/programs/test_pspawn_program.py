@@ -1,8 +1,6 @@
 """qmail-pspawn with a checkpassword program that decides (spec/smtp.md E.2)."""
 
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,37 +8,23 @@ import pytest
 from tests.programs.login_world import (
     LoginWorld,
     accepted,
+    home_of,
     lines_until_closed,
     refused,
     scram_secret,
 )
-from tests.programs.lspawn_driver import can_read_the_programs, ordinary_accounts
 
+from qmail.edge.accounts import Accounts
 from qmail.protocol.login_door import Accepted, Begun, Ended, Mechanism, Offer, Proof, Refusal
 
 JOE = f"joe:{scram_secret('secret')}:::::"
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that every account can reach."""
-    made = Path(tempfile.mkdtemp(prefix="pspawn-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
-
-@pytest.fixture
-def home(folder: Path) -> Iterator[LoginWorld]:
+def home(folder: Path, own_accounts: Accounts) -> Iterator[LoginWorld]:
     """A home of one account, not started yet, that knows joe."""
-    accounts = ordinary_accounts()
-    if not can_read_the_programs(accounts["alias"].uid, accounts["alias"].gid):
-        pytest.skip("other accounts can't read the programs here")
-    world = LoginWorld(folder, accounts)
-    world.make_home()
-    world.passwd(JOE)
-    yield world
-    world.close()
+    with home_of(folder, own_accounts, JOE) as world:
+        yield world
 
 
 def test_external_program_decides_when_the_session_starts(home: LoginWorld) -> None:

@@ -14,6 +14,7 @@ from tests.programs.login_world import (
     Caller,
     LoginWorld,
     accepted,
+    home_of,
     ids_of,
     lines_until_closed,
     refused,
@@ -21,7 +22,7 @@ from tests.programs.login_world import (
 )
 from tests.programs.lspawn_driver import can_read_the_programs
 
-from qmail.edge.accounts import MissingAccountError, separate_accounts
+from qmail.edge.accounts import Accounts
 from qmail.edge.system_passwords import SystemPasswords
 from qmail.protocol.login_door import Accepted, Begun, Ended, Mechanism, Refusal, Refused
 
@@ -31,23 +32,16 @@ SPARE = own_name("qmjoe")
 
 
 @pytest.fixture
-def home() -> Iterator[LoginWorld]:
+def home(folder: Path, suite_accounts: Accounts) -> Iterator[LoginWorld]:
     """A home with the separate accounts, and virtual users of uid VIRTUAL."""
-    try:
-        accounts = separate_accounts()
-    except MissingAccountError as missing:
-        pytest.skip(str(missing))
-    if not can_read_the_programs(accounts["qmailp"].uid, accounts["qmailp"].gid):
+    qmailp = suite_accounts["qmailp"]
+    if not can_read_the_programs(qmailp.uid, qmailp.gid):
         pytest.skip("other accounts can't read the programs here")
-    folder = Path(tempfile.mkdtemp(prefix="pspawn-"))
-    world = LoginWorld(folder, accounts)
-    world.make_home()
-    world.make_maildir(folder / "ann", (VIRTUAL, VIRTUAL + 1))
-    (folder / "ann").chmod(0o700)
-    world.passwd(virtual(world, "ann@example.net"))
-    yield world
-    world.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    with home_of(folder, suite_accounts) as world:
+        world.make_maildir(folder / "ann", (VIRTUAL, VIRTUAL + 1))
+        (folder / "ann").chmod(0o700)
+        world.passwd(virtual(world, "ann@example.net"))
+        yield world
 
 
 def virtual(home: LoginWorld, name: str, uid: int = VIRTUAL) -> str:

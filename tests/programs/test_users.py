@@ -1,17 +1,15 @@
 """users/cdb, control/break and control/patrn as the programs see them: the real ones, as root."""
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.programs.lspawn_driver import LspawnDriver, ordinary_accounts
 
-from qmail.edge.accounts import MissingAccountError, separate_accounts
+from qmail.edge.accounts import Accounts
 from qmail.programs import getpw
 from qmail.programs.local import read_patrn
 
@@ -22,25 +20,10 @@ Start = Callable[..., LspawnDriver]
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that every account can reach."""
-    made = Path(tempfile.mkdtemp(prefix="users-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
-
-@pytest.fixture
-def start(folder: Path) -> Iterator[Start]:
+def start(folder: Path, suite_accounts: Accounts) -> Iterator[Start]:
     """Starts qmail-lspawn as root on a home with the separate accounts."""
-    if os.getuid() != 0:
-        pytest.skip("needs root")
-    try:
-        accounts = separate_accounts()
-    except MissingAccountError as missing:
-        pytest.skip(str(missing))
     (folder / "home").mkdir()
-    driver = LspawnDriver(folder / "home", accounts, "./Maildir/")
+    driver = LspawnDriver(folder / "home", suite_accounts, "./Maildir/")
     driver.make_home()
 
     def begin(*lines: str, **controls: str) -> LspawnDriver:
@@ -172,17 +155,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.root
-def test_index_getpw_goes_by_control_break(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_index_getpw_goes_by_control_break(
+    home: Path, suite_accounts: Accounts, capsys: pytest.CaptureFixture[str]
+) -> None:
     def ext() -> str:
         assert getpw.main(["alias+x-y"]) == 0
         return capsys.readouterr().out.split("\0")[5]
 
-    try:
-        separate_accounts()
-    except MissingAccountError as missing:
-        pytest.skip(str(missing))
     (home / "alias").mkdir()
-    os.chown(home / "alias", separate_accounts()["alias"].uid, -1)
+    os.chown(home / "alias", suite_accounts["alias"].uid, -1)
     assert ext() == "alias+x-y"
     (home / "control/break").write_text("+\n")
     assert ext() == "x-y"
