@@ -177,6 +177,19 @@ class Suite:
         self.rest()
         return self.process.wait(WAIT_S)
 
+    def qmail(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run the command `qmail` on the home."""
+        return subprocess.run(
+            [str(self.bin / "qmail"), *arguments],
+            check=False,
+            input=stdin,
+            capture_output=True,
+            env={"PATH": os.environ["PATH"], "QMAIL_HOME": str(self.home)},
+            cwd="/",
+            text=True,
+            timeout=WAIT_S,
+        )
+
     # --- mail -----------------------------------------------------------------------------------
 
     def send_by_smtp(self, *recipients: str, sender: str, text: str = "x\n") -> None:

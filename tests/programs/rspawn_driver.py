@@ -6,18 +6,16 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+
+from tests.fakes.homes import IS_ROOT, UID, as_owner
 
 from qmail.protocol.doors import REPORT_FRAME_MAX, Job, Report, Slots
 from qmail.protocol.netstring import FrameReader
 
-SPARE_UID = 54321
 WAIT_S = 60.0
-IS_ROOT = os.getuid() == 0
-UID = SPARE_UID if IS_ROOT else os.getuid()
 START = """
 import os, sys
 import uvloop, encodings.idna
@@ -27,18 +25,6 @@ if os.getuid() == 0:
     os.setgroups([]); os.setgid({uid}); os.setuid({uid})
 sys.exit(main(sys.argv[1:]))
 """
-
-
-@contextmanager
-def as_owner() -> Iterator[None]:
-    """Be the account of the home, under root: what the kernel tells the other side."""
-    if IS_ROOT:
-        os.seteuid(UID)
-    try:
-        yield
-    finally:
-        if IS_ROOT:
-            os.seteuid(0)
 
 
 def make_home(home: Path, **controls: str) -> None:

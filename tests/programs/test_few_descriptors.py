@@ -1,7 +1,6 @@
 """The whole suite where a process may have few files open: less at once, nothing in vain."""
 
 import socket
-import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -72,13 +71,7 @@ def test_qmail_check_says_what_is_cut_down_and_what_to_do(suite: Suite) -> None:
     suite.control("concurrencylocal", "1000\n")
     suite.start()
     suite.wait_for_each("concurrencyremote", "concurrencylocal")
-    done = subprocess.run(
-        [str(suite.bin / "qmail"), "check", "--home", str(suite.home)],
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=False,
-    )
+    done = suite.qmail("check", "--home", str(suite.home))
     for name, wanted, program, slots in (
         ("concurrencyremote", 2000, "qmail-rspawn", remote_slots(LIMIT)),
         ("concurrencylocal", 1000, "qmail-lspawn", local_slots(LIMIT)),

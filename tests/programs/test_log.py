@@ -249,14 +249,7 @@ def traced(suite: Suite, *arguments: str) -> list[dict[str, Any]]:
     """Return the events that `qmail trace` prints, as soon as it prints some."""
     end = time.monotonic() + WAIT_S
     while time.monotonic() < end:
-        done = subprocess.run(
-            [str(suite.bin / "qmail"), "trace", *arguments, "--json"],
-            env={"PATH": os.environ["PATH"], "QMAIL_HOME": str(suite.home)},
-            capture_output=True,
-            text=True,
-            timeout=WAIT_S,
-            check=False,
-        )
+        done = suite.qmail("trace", *arguments, "--json")
         if done.returncode == 0:
             return records(done.stdout.splitlines())
     raise AssertionError(done.stderr)

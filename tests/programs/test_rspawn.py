@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.fakes.homes import free_port
+from tests.fakes.homes import IS_ROOT, UID, free_port
 from tests.fakes.name_server import NameServer
 from tests.fakes.smtp_server import FakeServer
-from tests.programs.rspawn_driver import IS_ROOT, UID, WAIT_S, Rspawn, make_home, write_controls
+from tests.programs.rspawn_driver import WAIT_S, Rspawn, make_home, write_controls
 
 from qmail.protocol.doors import Job, LookAhead
 

@@ -41,16 +41,7 @@ def suite() -> Iterator[Suite]:
 
 
 def queue(suite: Suite, *arguments: str, stdin: str = "") -> str:
-    done = subprocess.run(
-        [str(suite.bin / "qmail"), "queue", *arguments],
-        check=False,
-        input=stdin,
-        capture_output=True,
-        env={"PATH": os.environ["PATH"], "QMAIL_HOME": str(suite.home)},
-        cwd="/",
-        text=True,
-        timeout=60,
-    )
+    done = suite.qmail("queue", *arguments, stdin=stdin)
     assert done.returncode in (0, 1), done.stderr
     return done.stdout
 

@@ -29,27 +29,14 @@ def suite() -> Iterator[Suite]:
         yield made
 
 
-def run(suite: Suite, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(suite.bin / "qmail"), *arguments],
-        check=False,
-        input=stdin,
-        capture_output=True,
-        env={"PATH": os.environ["PATH"], "QMAIL_HOME": str(suite.home)},
-        cwd="/",
-        text=True,
-        timeout=60,
-    )
-
-
 def objects(suite: Suite, *arguments: str) -> list[dict[str, object]]:
-    done = run(suite, "queue", *arguments, "--json")
+    done = suite.qmail("queue", *arguments, "--json")
     assert done.stderr == ""
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_list_has_a_line_for_each_message(suite: Suite) -> None:
-    done = run(suite, "queue", "list")
+    done = suite.qmail("queue", "list")
     assert done.returncode == 0
     head, *lines = done.stdout.splitlines()
     assert head.split() == ["number", "state", "age", "size", "next", "from", "to", "reason"]
@@ -82,7 +69,7 @@ def test_list_has_a_line_for_each_message(suite: Suite) -> None:
 )
 def test_filters_choose(suite: Suite, filters: list[str], count: int) -> None:
     assert len(objects(suite, "list", *filters)) == count
-    assert run(suite, "queue", "list", *filters).returncode == (0 if count else 1)
+    assert suite.qmail("queue", "list", *filters).returncode == (0 if count else 1)
 
 
 def test_show_has_every_recipient(suite: Suite) -> None:
@@ -91,7 +78,7 @@ def test_show_has_every_recipient(suite: Suite) -> None:
     assert isinstance(people, list)
     assert [person["address"] for person in people] == ["a@b.example", "c@d.example"]
     assert {person["code"] for person in people} == {"4.4.1"}
-    done = run(suite, "queue", "show", str(message["number"]))
+    done = suite.qmail("queue", "show", str(message["number"]))
     assert f"message {message['number']}  waiting" in done.stdout
     assert "  to     c@d.example  (remote, waiting)" in done.stdout
 
@@ -101,7 +88,7 @@ def test_count_by_domain_and_reason(suite: Suite) -> None:
         {"key": "b.example", "messages": 3, "recipients": 3},
         {"key": "d.example", "messages": 1, "recipients": 1},
     ]
-    done = run(suite, "queue", "count", "--by", "reason")
+    done = suite.qmail("queue", "count", "--by", "reason")
     assert done.stdout == "messages  recipients  reason\n       3           4  4.4.1\n"
 
 
@@ -118,7 +105,7 @@ def test_count_by_domain_and_reason(suite: Suite) -> None:
     ],
 )
 def test_wrong_usage_is_100(suite: Suite, arguments: list[str], words: str) -> None:
-    done = run(suite, *arguments)
+    done = suite.qmail(*arguments)
     assert done.returncode == 100
     assert words in done.stderr
 
