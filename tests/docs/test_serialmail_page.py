@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.fakes.door import wait_until
 from tests.fakes.homes import GID, IS_ROOT, UID, as_owner, open_folder, others_can_run_the_programs
-from tests.fakes.queue_door import wait_until
 from tests.fakes.suite import Suite, is_readable
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs/serialmail.md"

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 import pytest
-from tests.fakes.queue_door import WAIT_S_MAX
+from tests.fakes.door import WAIT_S_MAX
 
 from qmail.edge.pop3_service import serve
 from qmail.protocol import pop3_replies as replies

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.certificates import client_context, write_pem
-from tests.fakes.queue_door import WAIT_S_MAX
+from tests.fakes.door import WAIT_S_MAX
 
 CODE = """\
 import os, sys

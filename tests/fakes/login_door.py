@@ -6,9 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.fakes.queue_door import WAIT_S_MAX
+from tests.fakes.door import WAIT_S_MAX, FakeDoor
 
-from qmail.edge.station import listen_door
 from qmail.protocol.login_door import (
     LOGIN_FRAME_MAX,
     Accepted,
@@ -51,7 +50,7 @@ def echo(sock: socket.socket) -> int:
     return 0
 
 
-class LoginDoor:
+class LoginDoor(FakeDoor):
     """Lets in whoever has the secret; `hook` may answer a call in its own way first."""
 
     def __init__(self, home: Path) -> None:
@@ -62,34 +61,8 @@ class LoginDoor:
         self.calls: list[Call] = []
         self.begun = 0
         self.connections = 0
-        self._caller: socket.socket | None = None
-        self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
-        self._listener = listen_door(str(home), "login")
-        (home / "run/login").chmod(0o777)
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def __enter__(self) -> "LoginDoor":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_trouble: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.hang_up()
-        self._thread.join(WAIT_S_MAX)
-
-    def hang_up(self) -> None:
-        """Close the connection, as if killed."""
-        if self._caller is not None:
-            with contextlib.suppress(OSError):
-                self._caller.shutdown(socket.SHUT_RDWR)
-
-    def wait(self, until: Callable[["LoginDoor"], object]) -> None:
-        """Wait for something to become true."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: until(self), WAIT_S_MAX)
+        super().__init__(home, "login")
 
     def send(self, *answers: Answer) -> None:
         """Send frames."""
@@ -98,21 +71,11 @@ class LoginDoor:
             with contextlib.suppress(OSError):
                 caller.sendall(b"".join(answer.pack() for answer in answers))
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                caller, _ = self._listener.accept()
-            except OSError:
-                return
-            self._caller = caller
-            self.send(Offer(self.offer))
-            with self._changed:
-                self.connections += 1
-                self._changed.notify_all()
-            with contextlib.suppress(OSError), caller:
-                self._talk(caller)
-
     def _talk(self, caller: socket.socket) -> None:
+        self.send(Offer(self.offer))
+        with self._changed:
+            self.connections += 1
+            self._changed.notify_all()
         reader = FrameReader(LOGIN_FRAME_MAX)
         fds: list[int] = []
         while True:

@@ -1,19 +1,14 @@
 """A qmail-queue in a thread of the test: takes, keeps and answers submissions at a home's door."""
 
-import contextlib
 import socket
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qmail.edge.station import listen_door
+from tests.fakes.door import FakeDoor
+
 from qmail.mail import Envelope
 from qmail.protocol.doors import FRAME_BYTES_MAX, Receipt, Submission
 from qmail.protocol.netstring import FrameReader
-
-WAIT_S_MAX = 60.0
 
 
 @dataclass
@@ -25,7 +20,7 @@ class Message:
     data: bytes
 
 
-class QueueDoor:
+class QueueDoor(FakeDoor):
     """Answers each message with `code`; with `is_silent`, only when the test says so."""
 
     def __init__(self, home: Path, *, is_silent: bool = False) -> None:
@@ -38,38 +33,13 @@ class QueueDoor:
         self.qp = 1000
         self._open: dict[int, list[Submission]] = {}
         self._unanswered: list[int] = []
-        self._caller: socket.socket | None = None
-        self._changed = threading.Condition()
-        self._listener = listen_door(str(home), "queue")
-        (home / "run/queue").chmod(0o777)
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def __enter__(self) -> "QueueDoor":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_trouble: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.hang_up()
-        self._thread.join(WAIT_S_MAX)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                caller, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._changed:
-                self.calls += 1
-                self._caller = caller
-                self._open.clear()
-                self._changed.notify_all()
-            with contextlib.suppress(OSError), caller:
-                self._talk(caller)
+        super().__init__(home, "queue")
 
     def _talk(self, caller: socket.socket) -> None:
+        with self._changed:
+            self.calls += 1
+            self._open.clear()
+            self._changed.notify_all()
         reader = FrameReader(FRAME_BYTES_MAX)
         while data := caller.recv(262144):
             for payload in reader.feed(data):
@@ -108,19 +78,4 @@ class QueueDoor:
     def hang_up(self) -> None:
         """Close the connection without answering."""
         self._unanswered.clear()
-        if self._caller is not None:
-            with contextlib.suppress(OSError):
-                self._caller.shutdown(socket.SHUT_RDWR)
-
-    def wait(self, until: Callable[["QueueDoor"], object]) -> None:
-        """Wait for something to become true."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: until(self), WAIT_S_MAX)
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Wait for something that only asking can tell."""
-    end = time.monotonic() + WAIT_S_MAX
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.01)
+        super().hang_up()

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tests.fakes.queue_door import WAIT_S_MAX
+from tests.fakes.door import WAIT_S_MAX
 from tests.programs.lspawn_driver import can_read_the_programs
 
 OWNER = 31017

@@ -2,18 +2,16 @@
 
 import base64
 import contextlib
-import signal
 import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from tests.fakes.certificates import client_context, write_pem
+from tests.fakes.door import WAIT_S_MAX
 from tests.fakes.login_door import SECRET
-from tests.fakes.queue_door import WAIT_S_MAX, wait_until
-from tests.programs.smtpd_world import WITHOUT_UVLOOP, environment, make_home
+from tests.programs.resident import WITHOUT_UVLOOP, ResidentProgram
+from tests.programs.smtpd_world import make_home
 
 PROGRAM = "import sys; from qmail.programs.popup import main; sys.exit(main(sys.argv[1:]))"
 
@@ -91,53 +89,21 @@ class Client:
         return bytes(found)
 
 
-class Resident:
+class Resident(ResidentProgram):
     """The resident server, with a port for pop3 and one for pop3s, chosen by the kernel."""
 
     def __init__(
         self, home: Path, *, without_uvloop: bool = False, environ: Mapping[str, str] | None = None
     ) -> None:
-        self.home = home
         self.clear = socket.create_server(("127.0.0.1", 0), backlog=200)
         self.tls = socket.create_server(("127.0.0.1", 0), backlog=200)
-        fds = [self.clear.fileno(), self.tls.fileno()]
-        listeners = f"pop3:{fds[0]} pop3s:{fds[1]}"
-        self._log_path, self._errors_path = home / "log.txt", home / "errors.txt"
-        program = (WITHOUT_UVLOOP if without_uvloop else "") + PROGRAM
-        with self._log_path.open("wb") as log, self._errors_path.open("wb") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", program],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=errors,
-                env=environment(home, QMAIL_LISTENERS=listeners, **(environ or {})),
-                pass_fds=fds,
-            )
-
-    def __enter__(self) -> "Resident":
-        return self
-
-    def __exit__(self, *_trouble: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(WAIT_S_MAX)
-        self.clear.close()
-        self.tls.close()
-
-    @property
-    def log(self) -> list[str]:
-        """The lines of the log so far."""
-        return self._log_path.read_text().splitlines()
-
-    @property
-    def errors(self) -> str:
-        """What the program wrote to descriptor 2."""
-        return self._errors_path.read_text()
-
-    def wait_for_log(self, text: str) -> str:
-        """Wait for a line with `text`, and return it."""
-        wait_until(lambda: any(text in line for line in self.log))
-        return next(line for line in self.log if text in line)
+        listeners = f"pop3:{self.clear.fileno()} pop3s:{self.tls.fileno()}"
+        super().__init__(
+            home,
+            (WITHOUT_UVLOOP if without_uvloop else "") + PROGRAM,
+            (self.clear, self.tls),
+            {"QMAIL_LISTENERS": listeners, **(environ or {})},
+        )
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -165,11 +131,6 @@ class Resident:
         client = self.connect_tls()
         assert client.line().startswith(b"+OK ")
         return client
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """End the server; return its exit code."""
-        self.process.send_signal(number)
-        return self.process.wait(WAIT_S_MAX)
 
 
 def greeting(server: Resident) -> bytes:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -10,10 +9,10 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.fakes.queue_door import WAIT_S_MAX, wait_until
+from tests.fakes.door import WAIT_S_MAX, wait_until
+from tests.programs.resident import WITHOUT_UVLOOP, ResidentProgram, environment
 
 PROGRAM = "import sys; from qmail.programs.smtpd import main; sys.exit(main(sys.argv[1:]))"
-WITHOUT_UVLOOP = "import sys; sys.modules['uvloop'] = None; "
 NOBODY = 65534
 
 
@@ -28,12 +27,6 @@ def make_home(folder: Path, **controls: str) -> Path:
         # A queue of root's own is refused: somebody has forgotten 'qmail init'.
         os.chown(home / "queue", NOBODY, NOBODY)
     return home
-
-
-def environment(home: Path, **variables: str) -> dict[str, str]:
-    """Return the environment to start the program in."""
-    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-    return {**kept, "QMAIL_HOME": str(home), **variables}
 
 
 class Client:
@@ -89,52 +82,19 @@ def takes_data(client: Client) -> bool:
     return code == 354 and client.ask(b".") == [250]
 
 
-class Resident:
+class Resident(ResidentProgram):
     """The resident server, with one listening socket at a port of the kernel's choice."""
 
     def __init__(
         self, home: Path, *, without_uvloop: bool = False, environ: Mapping[str, str] | None = None
     ) -> None:
-        self.home = home
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=200)
-        fd = self.listener.fileno()
-        self._log_path = home / "log"
-        self._errors_path = home / "errors"
-        variables = {"QMAIL_LISTENERS": str(fd), **(environ or {})}
-        program = (WITHOUT_UVLOOP if without_uvloop else "") + PROGRAM
-        with self._log_path.open("wb") as log, self._errors_path.open("wb") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", program],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=errors,
-                env=environment(home, **variables),
-                pass_fds=[fd],
-            )
-
-    def __enter__(self) -> "Resident":
-        return self
-
-    def __exit__(self, *_trouble: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(WAIT_S_MAX)
-        self.listener.close()
-
-    @property
-    def log(self) -> list[str]:
-        """The lines of the log so far."""
-        return self._log_path.read_text().splitlines()
-
-    @property
-    def errors(self) -> str:
-        """What the program wrote to descriptor 2."""
-        return self._errors_path.read_text()
-
-    def wait_for_log(self, text: str) -> str:
-        """Wait for a line with `text`, and return it."""
-        wait_until(lambda: any(text in line for line in self.log))
-        return next(line for line in self.log if text in line)
+        super().__init__(
+            home,
+            (WITHOUT_UVLOOP if without_uvloop else "") + PROGRAM,
+            (self.listener,),
+            {"QMAIL_LISTENERS": str(self.listener.fileno()), **(environ or {})},
+        )
 
     def connect(self) -> Client:
         """Connect, without waiting for the greeting."""
@@ -151,11 +111,6 @@ class Resident:
         client = self.client()
         wait_until(lambda: takes_data(client))
         return client
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """End the server; return its exit code."""
-        self.process.send_signal(number)
-        return self.process.wait(WAIT_S_MAX)
 
 
 def converse(

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.fakes.door import wait_until
 from tests.fakes.homes import HOST, free_port, make_home, open_folder, others_can_run_the_programs
-from tests.fakes.queue_door import wait_until
 from tests.fakes.queue_world import LAYOUT, FakeClock, make_queue
 from tests.fakes.send_world import World
 from tests.fakes.suite import Suite

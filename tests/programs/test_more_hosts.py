@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.programs.smtpd_world import Resident, codes, converse, environment, make_home
+from tests.programs.resident import environment
+from tests.programs.smtpd_world import Resident, codes, converse, make_home
 
 NEWMRH = "import sys; from qmail.utilities.newmrh import main; sys.exit(main([]))"
 ASK = (b"MAIL FROM:<a@b.example>", b"RCPT TO:<x@More.Example>", b"RCPT TO:<x@other.example>")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 from tests.fakes.accounts import account, own_name, set_password
+from tests.fakes.door import wait_until
 from tests.fakes.homes import open_folder
-from tests.fakes.queue_door import wait_until
 from tests.programs.dovecot import Dovecot, block
 from tests.programs.pop3_clients import Desk, Wish, mpop
 from tests.programs.pop3_suite import (

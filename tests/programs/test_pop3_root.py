@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from tests.durability.real_suite import Suite
 from tests.fakes.certificates import client_context
+from tests.fakes.door import wait_until
 from tests.fakes.homes import free_port, open_folder
-from tests.fakes.queue_door import wait_until
 from tests.programs.login_world import scram_secret
 from tests.programs.popup_world import Client
 

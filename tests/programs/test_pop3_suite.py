@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from scramp import ScramClient
 from tests.fakes.certificates import client_context
+from tests.fakes.door import wait_until
 from tests.fakes.homes import (
     HOST,
     as_owner,
@@ -21,7 +22,6 @@ from tests.fakes.homes import (
     open_folder,
     others_can_run_the_programs,
 )
-from tests.fakes.queue_door import wait_until
 from tests.fakes.suite import WAIT_S, Suite
 from tests.programs.login_world import scram_secret
 from tests.programs.popup_world import Client

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.fakes.queue_door import wait_until
+from tests.fakes.door import wait_until
 from tests.programs.pop3_world import (
     IS_ROOT,
     OK,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.certificates import client_context, write_pem
-from tests.fakes.queue_door import WAIT_S_MAX
+from tests.fakes.door import WAIT_S_MAX
 from tests.programs.pop3_world import (
     IS_ROOT,
     OK,

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.fakes.door import WAIT_S_MAX, wait_until
 from tests.fakes.login_door import SECRET, LoginDoor
-from tests.fakes.queue_door import WAIT_S_MAX, wait_until
 from tests.programs.popup_world import PLAIN, Client, Resident, greeting, make_pop3_home
 
 from qmail.core.login_guessing import DELAY_S_FIRST

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.certificates import client_context, pem_of, write_pem
+from tests.fakes.door import WAIT_S_MAX, wait_until
 from tests.fakes.login_door import LoginDoor
-from tests.fakes.queue_door import WAIT_S_MAX, wait_until
 from tests.programs.popup_world import Client, Resident, greeting, make_pop3_home
 from tests.programs.smtpd_world import make_home
 

@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.fakes.queue_door import WAIT_S_MAX, QueueDoor, wait_until
-from tests.programs.smtpd_world import PROGRAM, Resident, codes, environment, make_home, takes_data
+from tests.fakes.door import WAIT_S_MAX, wait_until
+from tests.fakes.queue_door import QueueDoor
+from tests.programs.resident import environment
+from tests.programs.smtpd_world import PROGRAM, Resident, codes, make_home, takes_data
 
 OPENING = b"EHLO laptop\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<joe@ours.example>\r\nDATA\r\n"
 ENVELOPE = (b"a@b.example", (b"joe@ours.example",))

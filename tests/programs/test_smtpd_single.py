@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.queue_door import QueueDoor
-from tests.programs.smtpd_world import PROGRAM, codes, converse, environment, make_home
+from tests.programs.resident import environment
+from tests.programs.smtpd_world import PROGRAM, codes, converse, make_home
 
 OPENING = b"EHLO laptop\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<joe@ours.example>\r\nDATA\r\n"
 MESSAGE = b"Subject: x\r\n\r\n..hi\r\n.\r\n"

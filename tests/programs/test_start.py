@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fakes.door import wait_until
 from tests.fakes.homes import HOST, as_owner, open_folder, others_can_run_the_programs
-from tests.fakes.queue_door import wait_until
 from tests.fakes.suite import Suite
 
 from qmail.utilities.queue_check import repair
