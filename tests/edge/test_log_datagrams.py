@@ -16,7 +16,7 @@ from qmail.edge.log_datagrams import (
 
 def listener(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    sock.settimeout(5)
+    sock.settimeout(60)
     sock.bind(str(path))
     return sock
 
