@@ -15,6 +15,8 @@ from typing import Final
 SHELL: Final = b"/bin/sh"
 PROGRAM_S_MAX: Final = 86400
 """A program that runs longer is killed, with everything it started."""
+ALARM_AGAIN_S: Final = 1.0
+"""The alarm comes again: one that comes just before the wait begins interrupts nothing."""
 _DEFAULT_SIGNALS: Final = (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGXFSZ)
 
 
@@ -57,14 +59,21 @@ def lock_exclusively(fd: int, wait_s_max: float) -> None:
     Only for the main thread of a process that does nothing else meanwhile.
     Raises: TimeoutError: others kept it for `wait_s_max` seconds. OSError: no lock to be had.
     """
+    waits = [True]
 
     def too_late(_number: int, _frame: FrameType | None) -> None:
-        raise TimeoutError
+        if waits:
+            waits.clear()
+            raise TimeoutError
 
     before = signal.signal(signal.SIGALRM, too_late)
-    signal.setitimer(signal.ITIMER_REAL, wait_s_max)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, wait_s_max, ALARM_AGAIN_S)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        finally:
+            waits.clear()
     finally:
+        # Whatever was raised above, and where: nothing is raised here any more.
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
