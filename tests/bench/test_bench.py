@@ -2,23 +2,12 @@
 
 import collections
 import dataclasses
-import importlib
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-def part(name: str) -> ModuleType:
-    if ROOT not in sys.path:
-        sys.path.append(ROOT)
-    return importlib.import_module(f"bench.{name}")
-
+from tests.bench.parts import part
 
 counters = part("counters")
 crowd = part("crowd")

@@ -1,23 +1,12 @@
 """The benchmark's part about POP3: what it gives to both servers, and what it makes of figures."""
 
-import importlib
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from tests.bench.parts import part
 
 from qmail.core.passwd_line import parse_passwd_line
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-def part(name: str) -> ModuleType:
-    if ROOT not in sys.path:
-        sys.path.append(ROOT)
-    return importlib.import_module(f"bench.{name}")
-
 
 mailboxes = part("mailboxes")
 pop3 = part("pop3")

@@ -1,26 +1,14 @@
 """The benchmark's parts for the life of a queued message: the slow name server, the figures."""
 
-import importlib
-import os
-import sys
-from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.bench.parts import part
 
 from qmail.protocol.dns_message import Kind, Rcode, name_to_wire, parse_answer, query, question
 from qmail.protocol.lookups import MxRecord
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-def part(name: str) -> ModuleType:
-    if ROOT not in sys.path:
-        sys.path.append(ROOT)
-    return importlib.import_module(f"bench.{name}")
-
 
 fanout = part("fanout")
 fifty = part("fifty")

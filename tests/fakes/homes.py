@@ -80,6 +80,23 @@ def listen(home: Path, name: str) -> socket.socket:
     return sock
 
 
+@contextlib.contextmanager
+def resident(home: Path, name: str, code: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the program whose door is `name`: `code` begins with BECOME, its argument is UID."""
+    with listen(home, name) as door:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(UID)],
+            pass_fds=[door.fileno()],
+            env={"QMAIL_HOME": str(home), "QMAIL_DOOR": str(door.fileno())},
+            cwd="/",
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        assert process.wait(WAIT_S) == 0
+
+
 @functools.cache
 def others_can_run_the_programs() -> bool:
     """Say whether the account UID can read what is tested here."""

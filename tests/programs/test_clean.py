@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.fakes.homes import BECOME, IS_ROOT, UID, as_owner, call, listen, make_home, open_folder
+from tests.fakes.homes import BECOME, IS_ROOT, UID, as_owner, call, make_home, open_folder, resident
 
 from qmail.protocol.netstring import FrameReader, pack
 
@@ -72,23 +72,6 @@ def test_programs_1_without_a_queue_it_ends_with_111_and_with_arguments_with_100
     assert run(home, b"", "x")[0] == 100
 
 
-@contextlib.contextmanager
-def service(home: Path) -> Iterator[None]:
-    door = listen(home, "clean")
-    process = subprocess.Popen(
-        [sys.executable, "-c", CODE, str(UID)],
-        pass_fds=[door.fileno()],
-        env={"QMAIL_HOME": str(home), "QMAIL_DOOR": str(door.fileno())},
-        cwd="/",
-    )
-    door.close()
-    try:
-        yield
-    finally:
-        process.terminate()
-        assert process.wait(WAIT_S) == 0
-
-
 def answers(sock: socket.socket, count: int) -> bytes:
     """Return the next answers; the first frame of all says that we are the caller that counts."""
     reader, found = FrameReader(65536), b""
@@ -100,7 +83,7 @@ def answers(sock: socket.socket, count: int) -> bytes:
 
 
 def test_the_service_answers_orders_in_order(home: Path) -> None:
-    with service(home), call(home, "clean") as send:
+    with resident(home, "clean", CODE), call(home, "clean") as send:
         assert send.recv(10) == pack(b"")
         send.sendall(pack(b"todo/7") + pack(b"nonsense") + pack(b"foop/7"))
         send.sendall(pack(b"done/8"))
@@ -112,7 +95,7 @@ def test_the_service_answers_orders_in_order(home: Path) -> None:
 def test_no_order_of_an_earlier_qmail_send_is_carried_out_after_the_hello_to_a_later_one(
     home: Path,
 ) -> None:
-    with service(home), call(home, "clean") as first:
+    with resident(home, "clean", CODE), call(home, "clean") as first:
         assert first.recv(10) == pack(b"")
         with call(home, "clean") as second:
             assert second.recv(10) == pack(b"")
@@ -125,7 +108,7 @@ def test_no_order_of_an_earlier_qmail_send_is_carried_out_after_the_hello_to_a_l
 
 
 def test_a_bad_frame_ends_the_connection(home: Path) -> None:
-    with service(home):
+    with resident(home, "clean", CODE):
         for nonsense in (b"hello", b"101:", b"00:,"):
             with call(home, "clean") as caller:
                 assert caller.recv(10) == pack(b"")
@@ -137,7 +120,7 @@ def test_a_bad_frame_ends_the_connection(home: Path) -> None:
 def test_nobody_but_qmail_send_gives_orders(home: Path) -> None:
     if not IS_ROOT:
         pytest.skip("needs root")
-    with service(home), socket.socket(socket.AF_UNIX) as stranger:
+    with resident(home, "clean", CODE), socket.socket(socket.AF_UNIX) as stranger:
         stranger.settimeout(WAIT_S)
         os.chmod(home / "run/clean", 0o666)
         stranger.connect(str(home / "run/clean"))

@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.fakes.homes import BECOME, IS_ROOT, UID, as_owner, call, listen, make_home, open_folder
+from tests.fakes.homes import (
+    BECOME,
+    IS_ROOT,
+    UID,
+    as_owner,
+    call,
+    listen,
+    make_home,
+    open_folder,
+    resident,
+)
 from tests.fakes.queue_world import files_of
 
 from qmail.protocol.doors import Notice, Receipt, Submission
@@ -82,20 +92,9 @@ def queue_files(home: Path) -> set[str]:
 @contextlib.contextmanager
 def service(home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run the resident qmail-queue of `home`."""
-    door = listen(home, "queue")
-    os.chmod(home / "run/queue", 0o666)
-    process = subprocess.Popen(
-        [sys.executable, "-c", CODE, str(UID)],
-        pass_fds=[door.fileno()],
-        env={"QMAIL_HOME": str(home), "QMAIL_DOOR": str(door.fileno())},
-        cwd="/",
-    )
-    door.close()
-    try:
+    with resident(home, "queue", CODE) as process:
+        os.chmod(home / "run/queue", 0o666)
         yield process
-    finally:
-        process.terminate()
-        assert process.wait(WAIT_S) == 0
 
 
 # --- without the service --------------------------------------------------------------------------
