@@ -13,6 +13,7 @@ import pytest
 from qmail.edge.caller import Caller, Line
 from qmail.edge.station import (
     OUT_BYTES_MAX,
+    RECEIVE_BYTES,
     Door,
     Listener,
     Station,
@@ -23,7 +24,7 @@ from qmail.edge.station import (
 )
 from qmail.protocol.netstring import FrameError, pack
 
-WAIT_S = 60.0
+WAIT_S = 5.0
 
 
 class Ends:
@@ -71,6 +72,25 @@ def test_all_frames_that_are_there_come_in_one_call(station: Station, ends: Ends
     ends.peer.sendall(b"ee,")
     station.turn(WAIT_S)
     assert ends.frames == [b"one", b"two", b"three"]
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_what_is_longer_than_one_read_is_taken_in_one_turn(
+    station: Station, ends: Ends, *, is_ended: bool
+) -> None:
+    payloads = [b"%03d" % index * 300 for index in range(100)]
+    data = b"".join(map(pack, payloads))
+    assert len(data) > RECEIVE_BYTES
+    ends.peer.setblocking(False)
+    assert ends.peer.send(data) == len(data)
+    if is_ended:
+        ends.peer.shutdown(socket.SHUT_WR)
+    station.turn(WAIT_S)
+    assert ends.frames == payloads
+    assert ends.door.is_open
+    if is_ended:
+        station.turn(WAIT_S)
+        assert ends.closed == 1
 
 
 @pytest.mark.parametrize("wrong", [b"x", b"01:a,", b"1001:", b"1:ab"])

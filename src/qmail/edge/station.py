@@ -18,7 +18,10 @@ from typing import Final
 from qmail.edge.doorway import door_path, short_path
 from qmail.protocol.netstring import FrameError, FrameReader
 
-RECEIVE_BYTES: Final = 262144
+RECEIVE_BYTES: Final = 65536
+"""For more than 128 KB glibc maps pages, and unmaps them: 12 to 30 microseconds each time."""
+RECEIVES_MAX: Final = 4
+"""So many times a door is read in one turn, as long as there is more."""
 READ_EVENTS: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
 OUT_BYTES_MAX: Final = 8 * 1024 * 1024
 """With more than this waiting to be written, a door reads nothing more: back-pressure."""
@@ -179,7 +182,15 @@ class Door:
 
     def receive(self) -> bytes:
         """Return what has come, b"" at the end. Raises: OSError: as recv."""
-        return self._sock.recv(RECEIVE_BYTES)
+        data = self._sock.recv(RECEIVE_BYTES)
+        if len(data) < RECEIVE_BYTES:
+            return data
+        parts = [data]
+        # Whatever ends it now, the next turn meets it again.
+        with contextlib.suppress(OSError):
+            while len(parts[-1]) == RECEIVE_BYTES and len(parts) < RECEIVES_MAX:
+                parts.append(self._sock.recv(RECEIVE_BYTES))
+        return b"".join(parts)
 
     def close(self) -> None:
         """Close the connection and tell the owner, once."""

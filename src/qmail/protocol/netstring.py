@@ -97,11 +97,13 @@ class FrameReader:
 
         Raises: FrameError: bad or padded length, more than `bytes_max`, or no comma.
         """
-        buffer = self._buffer
-        buffer += data
-        if len(buffer) < self._wanted:
-            return []
-        whole = bytes(buffer)
+        buffer, whole = self._buffer, data
+        if buffer:
+            buffer += data
+            if len(buffer) < self._wanted:
+                return []
+            whole = bytes(buffer)
+            buffer.clear()
         payloads: list[bytes] = []
         start = 0
         self._wanted = 0
@@ -119,7 +121,7 @@ class FrameReader:
                 raise FrameError("no comma")
             payloads.append(whole[colon + 1 : end])
             start = end + 1
-        del buffer[:start]
+        buffer += whole[start:]
         return payloads
 
     @property
