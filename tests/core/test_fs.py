@@ -15,16 +15,30 @@ FOLDERS = ("a", "b", "a/deep")
 Maker = Callable[[], Fs]
 
 
-@pytest.fixture(params=["real", "simulated"])
-def fs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fs]:
+@pytest.fixture(params=["real", "simulated", "without unnamed files"])
+def fs(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Fs]:
     if request.param == "simulated":
         yield simulated()
         return
+    if request.param == "without unnamed files":
+        monkeypatch.setattr("os.open", without_unnamed)
     for folder in FOLDERS:
         os.makedirs(tmp_path / folder)
     real = RealFs(str(tmp_path))
     yield real
     real.release()
+
+
+_OPEN = os.open
+
+
+def without_unnamed(path: str, flags: int, mode: int = 0o777, dir_fd: int | None = None) -> int:
+    """Do as open(2) on a file system that has no O_TMPFILE."""
+    if flags & os.O_TMPFILE == os.O_TMPFILE:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
+    return _OPEN(path, flags, mode, dir_fd=dir_fd)
 
 
 def simulated(power: Power | None = None) -> SimFs:
@@ -229,6 +243,38 @@ def test_a_file_is_written_over_from_its_start(fs: Fs) -> None:
     fails(errno.ENOENT, lambda: fs.reuse("a/no"))
 
 
+def test_an_unnamed_file_is_there_when_it_has_its_name(fs: Fs) -> None:
+    fd = fs.create_unnamed("b", 0o600)
+    number = fs.info_of(fd).inode
+    fs.write(fd, b"one")
+    assert folder_names(fs, "a").keys() == {"deep"}
+    fs.name(fd, "a/x")
+    fs.write(fd, b"two")
+    fs.close(fd)
+    assert folder_names(fs, "a")["x"] == number
+    assert folder_names(fs, "b") == {}
+    assert fs.read("a/x", 10) == b"onetwo"
+    fails(errno.ENOENT, lambda: fs.create_unnamed("no"))
+    fails(errno.ENOTDIR, lambda: fs.create_unnamed("a/x"))
+
+
+def test_an_unnamed_file_takes_no_name_that_is_there_and_can_have_another(fs: Fs) -> None:
+    taken = put(fs, "a/x", b"")
+    fd = fs.create_unnamed("b")
+    fails(errno.EEXIST, lambda: fs.name(fd, "a/x"))
+    fails(errno.ENOENT, lambda: fs.name(fd, "no/x"))
+    fs.name(fd, "a/y")
+    assert folder_names(fs, "a")["x"] == taken != fs.info_of(fd).inode
+    fs.close(fd)
+
+
+def test_an_unnamed_file_is_gone_when_it_is_closed(fs: Fs) -> None:
+    fd = fs.create_unnamed("b")
+    fs.write(fd, b"text")
+    fs.close(fd)
+    assert folder_names(fs, "b") == {}
+
+
 def test_names_lists_files_and_folders(fs: Fs) -> None:
     numbers = {name: put(fs, f"a/{name}", b"") for name in ("x", "y")}
     found = folder_names(fs, "a")
@@ -265,6 +311,17 @@ def test_an_inode_number_comes_back_as_soon_as_its_file_is_gone() -> None:
     assert put(disk, "b/x", b"") not in (first, second)
     disk.close(fd)
     assert put(disk, "b/y", b"") == second
+
+
+def test_an_unnamed_file_does_not_survive_a_cut_and_its_name_is_one_like_others() -> None:
+    disk = simulated()
+    disk.write(disk.create_unnamed("a"), b"lost")
+    fd = disk.create_unnamed("a")
+    disk.write(fd, b"kept")
+    disk.name(fd, "b/x")
+    assert disk.after_power_cut(NOTHING).files() == {}
+    disk.sync()
+    assert disk.after_power_cut(NOTHING).files() == {"b/x": b"kept"}
 
 
 def test_only_what_was_synced_survives_the_unkindest_cut() -> None:
@@ -405,3 +462,19 @@ def test_a_sync_after_a_failed_one_claims_success_without_writing() -> None:
     disk.sync()
     assert disk.read("a/x", 10) == b"one"
     assert disk.after_power_cut(NOTHING).files() == {"a/x": b""}
+
+
+def test_without_proc_a_file_has_a_name_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not be given one later."""
+    monkeypatch.setattr("qmail.core.fs._DESCRIPTORS", str(tmp_path / "proc"))
+    (tmp_path / "pid").mkdir()
+    real = RealFs(str(tmp_path))
+    fd = real.create_unnamed("pid")
+    assert len(os.listdir(tmp_path / "pid")) == 1
+    real.name(fd, "x")
+    real.close(fd)
+    assert sorted(os.listdir(tmp_path)) == ["pid", "x"]
+    assert os.listdir(tmp_path / "pid") == []
+    real.release()

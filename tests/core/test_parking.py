@@ -126,7 +126,7 @@ def test_no_start_of_qmail_queue_takes_the_envelope_of_a_message_away(
     fs: FailingFs, tmp_path: Path, records: bytes
 ) -> None:
     (tmp_path / ENTRY).write_bytes(records)
-    assert QueueWriter(fs, FakeClock(), LAYOUT, unique=1).recover(BEFORE) == []
+    assert QueueWriter(fs, FakeClock(), LAYOUT).recover(BEFORE) == []
     assert files_of(tmp_path) == {MESSAGE, ENTRY}
 
 
@@ -134,7 +134,7 @@ def test_an_entry_that_cannot_be_read_stops_no_start_of_qmail_queue(
     fs: FailingFs, tmp_path: Path
 ) -> None:
     fs.refuse("read", errno.EIO, "todo/")
-    assert QueueWriter(fs, FakeClock(), LAYOUT, unique=1).recover(BEFORE) == []
+    assert QueueWriter(fs, FakeClock(), LAYOUT).recover(BEFORE) == []
     assert files_of(tmp_path) == {MESSAGE, ENTRY}
 
 
@@ -142,7 +142,7 @@ def test_qmail_queue_leaves_an_envelope_whose_message_is_parked(
     fs: FailingFs, tmp_path: Path
 ) -> None:
     (tmp_path / MESSAGE).rename(tmp_path / "parked/7.mess")
-    assert QueueWriter(fs, FakeClock(), LAYOUT, unique=1).recover(BEFORE) == []
+    assert QueueWriter(fs, FakeClock(), LAYOUT).recover(BEFORE) == []
     assert files_of(tmp_path) == {ENTRY, "parked/7.mess"}
     queue = DiskQueue(fs, FakeClock(), LAYOUT)
     assert list(queue.scan()) == []

@@ -33,7 +33,7 @@ MANNERS = Manners(lambda uid: b"by uid %d" % uid, {7}.__contains__, is_detailed=
 
 @pytest.fixture
 def desk(fs: FailingFs, clock: FakeClock) -> Desk:
-    writer = QueueWriter(fs, clock, LAYOUT, unique=42)
+    writer = QueueWriter(fs, clock, LAYOUT)
     return Desk(writer, clock, MANNERS, first_qp=1000)
 
 
@@ -150,9 +150,9 @@ def test_after_a_refusal_the_rest_of_the_message_is_ignored(
 def test_a_full_disk_is_answered_and_the_next_message_is_taken(
     desk: Desk, caller: Caller, fs: FailingFs
 ) -> None:
-    fs.refuse("create", errno.ENOSPC)
+    fs.refuse("create_unnamed", errno.ENOSPC)
     give(desk, caller, Submission(b"M", 1, ENVELOPE, b""))
-    fs.allow("create")
+    fs.allow("create_unnamed")
     give(desk, caller, Submission(b"M", 2, ENVELOPE, b""))
     desk.commit()
     assert answers(caller) == [(1, QueueExit.NO_PID), (2, 0)]

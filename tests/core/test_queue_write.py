@@ -26,7 +26,7 @@ RECEIVED = b"Received: (qmail 77 invoked by uid 5); 14 Nov 2023 22:13:20 -0000\n
 
 @pytest.fixture
 def writer(fs: FailingFs) -> QueueWriter:
-    return QueueWriter(fs, FakeClock(), LAYOUT, unique=42)
+    return QueueWriter(fs, FakeClock(), LAYOUT)
 
 
 def put(writer: QueueWriter, text: bytes = b"Subject: x\n\nbody\n") -> int:
@@ -65,9 +65,9 @@ def test_design_a_message_is_accepted_after_one_sync_of_everything(
     writer: QueueWriter, tmp_path: Path
 ) -> None:
     number = put(writer)
-    assert not (tmp_path / LAYOUT.todo(number)).exists()
-    accepted = writer.commit().accepted
+    assert writer.has_work
     assert (tmp_path / LAYOUT.todo(number)).exists()
+    accepted = writer.commit().accepted
     assert [draft.number for draft in accepted] == [number]
     assert not writer.has_work
 
@@ -76,11 +76,11 @@ def test_queue_5_every_step_is_in_its_order(writer: QueueWriter, fs: FailingFs) 
     number = put(writer)
     writer.commit()
     assert [line for line in fs.log if not line.startswith("write")] == [
-        "create pid/42.1700000000.1",
+        "create_unnamed pid",
         f"unlink pid/spare.{number}.todo",
-        f"rename {LAYOUT.mess(number)}",
-        f"create {LAYOUT.intd(number)}",
-        f"rename {LAYOUT.todo(number)}",
+        f"name {LAYOUT.mess(number)}",
+        "create_unnamed pid",
+        f"name {LAYOUT.todo(number)}",
         "sync",
     ]
 
@@ -117,10 +117,10 @@ def test_queue_4_no_recipient_is_allowed(writer: QueueWriter, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("call", "prefix", "code"),
     [
-        ("create", "pid/", QueueExit.NO_PID),
-        ("rename", "mess/", QueueExit.NO_MESS),
+        ("create_unnamed", "pid", QueueExit.NO_PID),
+        ("name", "mess/", QueueExit.NO_MESS),
         ("write", "", QueueExit.WRITE_ERROR),
-        ("create", "intd/", QueueExit.NO_INTD),
+        ("name", "todo/", QueueExit.NO_TODO),
     ],
 )
 def test_queue_4_each_step_has_its_exit_code_and_leaves_nothing(
@@ -132,13 +132,14 @@ def test_queue_4_each_step_has_its_exit_code_and_leaves_nothing(
     assert files_of(tmp_path) == set()
 
 
-def test_queue_4_a_todo_entry_that_cannot_be_made_fails_with_66(
+def test_queue_4_an_envelope_that_cannot_be_made_fails_with_65(
     writer: QueueWriter, fs: FailingFs, tmp_path: Path
 ) -> None:
-    put(writer)
-    fs.refuse("rename", errno.EIO, "todo/")
-    (failed,) = writer.commit().failed
-    assert (failed.code, failed.state) == (QueueExit.NO_TODO, DraftState.ENDED)
+    draft = writer.begin(5, 77, b"by uid 5")
+    fs.refuse("create_unnamed", errno.ENOSPC, "pid")
+    with pytest.raises(QueueError) as caught:
+        writer.finish(draft, ENVELOPE)
+    assert (caught.value.code, draft.state) == (QueueExit.NO_INTD, DraftState.ENDED)
     assert files_of(tmp_path) == set()
     assert not writer.has_work
 
@@ -207,13 +208,13 @@ def test_giving_up_twice_does_not_touch_the_next_message_of_that_number(
     assert files_of(tmp_path) == {LAYOUT.mess(draft.number)}
 
 
-def test_a_leftover_in_intd_is_replaced(writer: QueueWriter, tmp_path: Path) -> None:
+def test_a_leftover_in_todo_is_replaced(writer: QueueWriter, tmp_path: Path) -> None:
     draft = writer.begin(5, 77, b"by uid 5")
-    (tmp_path / LAYOUT.intd(draft.number)).write_bytes(
-        b"of an older message, and longer than ours" * 9
-    )
+    todo = tmp_path / LAYOUT.todo(draft.number)
+    todo.write_bytes(b"of an older message, and longer than ours" * 9)
     writer.finish(draft, ENVELOPE)
-    assert (tmp_path / LAYOUT.intd(draft.number)).read_bytes().startswith(b"u5\0p77/")
+    assert todo.read_bytes().startswith(b"u5\0p77/")
+    assert todo.stat().st_size < 100
 
 
 # --- numbers of messages restored from elsewhere (spec/oddities.md 6) -----------------------------
@@ -224,8 +225,7 @@ def test_a_number_that_a_restored_message_has_is_not_given_out(
 ) -> None:
     restored = 123_456_789
     (tmp_path / LAYOUT.mess(restored)).write_bytes(b"restored")
-    writer = QueueWriter(fs, FakeClock(), LAYOUT, unique=42)
-    writer.recover()
+    writer = QueueWriter(fs, FakeClock(), LAYOUT)
     fs.inodes = [restored, 123_456_790]
     assert put(writer) == 123_456_790
     assert (tmp_path / LAYOUT.mess(restored)).read_bytes() == b"restored"
@@ -237,10 +237,9 @@ def test_with_restored_messages_only_the_caller_is_told_to_come_back(
 ) -> None:
     restored = 123_456_789
     (tmp_path / LAYOUT.mess(restored)).write_bytes(b"restored")
-    writer = QueueWriter(fs, FakeClock(), LAYOUT, unique=42)
-    writer.recover()
+    writer = QueueWriter(fs, FakeClock(), LAYOUT)
     fs.inodes = [restored] * 100
-    refused(QueueExit.NO_PID, writer)
+    refused(QueueExit.NO_MESS, writer)
     assert files_of(tmp_path) == {LAYOUT.mess(restored)}
 
 

@@ -17,9 +17,7 @@ PACKED = b"Fs@a\0Tone@a\0\0"
 
 
 def enqueue(disk: SimFs) -> None:
-    writer = QueueWriter(
-        disk, disk.clock, LAYOUT, unique=1, spares=Spares(disk, disk.clock, LAYOUT)
-    )
+    writer = QueueWriter(disk, disk.clock, LAYOUT, Spares(disk, disk.clock, LAYOUT))
     for index in range(2):
         draft = writer.begin(0, index, b"by uid 0")
         write_all(writer, draft, [b"text ", b"of it\n"], lambda: PACKED)
@@ -42,7 +40,7 @@ def cut_disks() -> Iterator[SimFs]:
 
 def start(disk: SimFs) -> set[str]:
     """Do what qmail-queue and qmail-send do at their start; return what is of accepted messages."""
-    QueueWriter(disk, disk.clock, LAYOUT, unique=2).recover()
+    QueueWriter(disk, disk.clock, LAYOUT).recover()
     kept = set()
     for arrival in DiskQueue(disk, disk.clock, LAYOUT).scan():
         kept |= {LAYOUT.mess(arrival.message), LAYOUT.todo(arrival.message)}

@@ -28,7 +28,7 @@ def queued(disk: SimFs, envelope: bytes) -> int:
 
 def live(disk: SimFs) -> None:
     """Start qmail-queue and qmail-send, have qmail-clean do what they ask, and sync."""
-    QueueWriter(disk, disk.clock, LAYOUT, unique=2).recover()
+    QueueWriter(disk, disk.clock, LAYOUT).recover()
     queue = DiskQueue(disk, disk.clock, LAYOUT)
     list(queue.scan())
     orders = [b"park/%d" % number for number in queue.unreadable()]

@@ -258,9 +258,9 @@ def test_the_line_calls_again_and_checks_who_answers(
     monkeypatch.setattr(door_line, "CALL_AGAIN_S", 0.01)
     (tmp_path / "run").mkdir()
 
-    async def connected(line: QueueLine, looks: int) -> bool:
+    async def connected(line: QueueLine) -> bool:
         task = asyncio.create_task(line.keep_up())
-        for _ in range(looks):
+        for _ in range(100):
             await asyncio.sleep(0.01)
             if line.is_up:
                 break
@@ -270,9 +270,9 @@ def test_the_line_calls_again_and_checks_who_answers(
 
     with QueueDoor(tmp_path):
         friend = QueueLine(str(tmp_path), frozenset({os.getuid()}), lambda: None)
-        assert asyncio.run(connected(friend, 6000))
+        assert asyncio.run(connected(friend))
         stranger = QueueLine(str(tmp_path), frozenset({os.getuid() + 1}), lambda: None)
-        assert not asyncio.run(connected(stranger, 100))
+        assert not asyncio.run(connected(stranger))
 
 
 def test_too_many_programs_at_once_are_refused() -> None:

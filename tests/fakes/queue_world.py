@@ -57,6 +57,14 @@ class FailingFs(RealFs):
         self._check("create", path)
         return super().create(path, mode)
 
+    def create_unnamed(self, folder: str, mode: int = 0o644) -> int:
+        self._check("create_unnamed", folder)
+        return super().create_unnamed(folder, mode)
+
+    def name(self, fd: int, path: str) -> None:
+        self._check("name", path)
+        super().name(fd, path)
+
     def open_append(self, path: str, mode: int = 0o600) -> int:
         self._check("open_append", path)
         return super().open_append(path, mode)

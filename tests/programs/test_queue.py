@@ -197,8 +197,8 @@ def test_queue_4_without_a_home_it_ends_with_61_and_without_folders_with_62(home
 
 
 def test_queue_4_a_folder_that_is_missing_has_its_exit_code(home: Path) -> None:
-    shutil.rmtree(home / "queue/intd")
-    assert run(home)[0] == QueueExit.NO_INTD
+    shutil.rmtree(home / "queue/todo")
+    assert run(home)[0] == QueueExit.NO_TODO
     shutil.rmtree(home / "queue/pid")
     assert run(home)[0] == QueueExit.NO_PID
     assert queue_files(home) == set()

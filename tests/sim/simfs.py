@@ -191,16 +191,23 @@ class SimFs:
             self._lowest = min(self._lowest, inode.number)
 
     def _new_inode(self, path: str, mode: int) -> Inode:
+        inode = self._unnamed_inode(mode)
+        self._add_name(path, inode)
+        return inode
+
+    def _add_name(self, path: str, inode: Inode) -> None:
+        inode.links += 1
+        self._enter(path, inode)
+        self._waiting.append(Change(added=path, inode=inode))
+
+    def _unnamed_inode(self, mode: int) -> Inode:
         number = self._lowest
         while number in self._used:
             number += 1
         self._used.add(number)
         self._lowest = number + 1
         now = self.clock.now()
-        inode = Inode(number, stat.S_IFREG | mode, bytearray(), b"", now, now, now, links=1)
-        self._enter(path, inode)
-        self._waiting.append(Change(added=path, inode=inode))
-        return inode
+        return Inode(number, stat.S_IFREG | mode, bytearray(), b"", now, now, now)
 
     def _open(self, inode: Inode, *, appends: bool) -> int:
         inode.opens += 1
@@ -232,6 +239,22 @@ class SimFs:
         if path in self._files or path in self._folders:
             raise _error(errno.EEXIST, path)
         return self._open(self._new_inode(path, mode), appends=False)
+
+    def create_unnamed(self, folder: str, mode: int = 0o644) -> int:
+        """Create a file that has no name; return a descriptor for writing."""
+        self.power.step()
+        self._place(f"{folder}/")
+        return self._open(self._unnamed_inode(mode), appends=False)
+
+    def name(self, fd: int, path: str) -> None:
+        """Give an unnamed file its name, which must not exist."""
+        self.power.step()
+        self._place(path)
+        inode = self._of(fd).inode
+        if path in self._files or path in self._folders:
+            raise _error(errno.EEXIST, path)
+        inode.ctime = self.clock.now()
+        self._add_name(path, inode)
 
     def open_append(self, path: str, mode: int = 0o600) -> int:
         """Open a file for writing at its end, made when missing; return a descriptor."""
@@ -342,10 +365,8 @@ class SimFs:
         self._place(new)
         if new in self._files or new in self._folders:
             raise _error(errno.EEXIST, new)
-        inode.links += 1
         inode.ctime = self.clock.now()
-        self._enter(new, inode)
-        self._waiting.append(Change(added=new, inode=inode))
+        self._add_name(new, inode)
 
     def unlink(self, path: str) -> None:
         """Remove a name."""

@@ -135,7 +135,7 @@ class QueueProgram:
     def __init__(self, disks: Disks, outside: Outside, unique: int) -> None:
         clock = disks.queue.clock
         self.spares = Spares(disks.queue, clock, LAYOUT)
-        writer = self.writer_class(disks.queue, clock, LAYOUT, unique=unique, spares=self.spares)
+        writer = self.writer_class(disks.queue, clock, LAYOUT, self.spares)
         writer.recover()
         self.desk = Desk(writer, clock, Manners(lambda _: b"from network"), unique * 1000)
         self._outside = outside

@@ -22,7 +22,7 @@ class OriginalWriter(QueueWriter):
         """Steps 5 to 8: make pid/X, link it to mess/N, remove pid/X."""
         del trace_id, is_told
         birth = int(self._clock.now())
-        path = f"pid/{self._unique}.{birth}.{qp}"
+        path = f"pid/{birth}.{qp}"
         fd = self._fs.create(path)
         number = self._fs.info_of(fd).inode
         self._fs.link(path, self._layout.mess(number))
@@ -41,11 +41,11 @@ class OriginalWriter(QueueWriter):
         self._fs.write(fd, b"u%d\0p%d\0" % (draft.uid, draft.qp) + packed[:-1])
         self._fs.fsync(fd)
         self._fs.close(fd)
-        self.name(intd, self._layout.todo(draft.number))
+        self.name_envelope(intd, self._layout.todo(draft.number))
         draft.envelope = packed
         self._written.append(draft)
 
-    def name(self, intd: str, todo: str) -> None:
+    def name_envelope(self, intd: str, todo: str) -> None:
         """Step 16. The original leaves intd/N to qmail-clean."""
         self._fs.link(intd, todo)
 
@@ -60,7 +60,7 @@ class OriginalWriter(QueueWriter):
 class SyncedOriginalWriter(OriginalWriter):
     """The original's order with what it lacks: the folders are synced before exit 0."""
 
-    def name(self, intd: str, todo: str) -> None:
+    def name_envelope(self, intd: str, todo: str) -> None:
         """Leave no second name, as our qmail-clean expects."""
         self._fs.rename(intd, todo)
 

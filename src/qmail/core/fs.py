@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import time
 
 from qmail.record import Record
 
@@ -20,6 +22,10 @@ else:
     Protocol = object
 
 PART_BYTES: Final = 262144
+_DESCRIPTORS: Final = "/proc/self/fd"
+"""The way to an open file that has no name (open(2), O_TMPFILE)."""
+_NOT_WITHOUT_NAME: Final = (errno.EOPNOTSUPP, errno.EISDIR)
+"""What open says where the file system has no O_TMPFILE (open(2)): some network file systems."""
 
 
 class FileInfo(Record):
@@ -47,6 +53,15 @@ class Fs(Protocol):
 
     def create(self, path: str, mode: int = 0o644) -> int:
         """Create a file that must not exist; return a descriptor for writing."""
+
+    def create_unnamed(self, folder: str, mode: int = 0o644) -> int:
+        """Create a file on the disk of `folder`; return a descriptor for writing.
+
+        It has no name: closed without `name`, or left by a crash, it is gone.
+        """
+
+    def name(self, fd: int, path: str) -> None:
+        """Give the unnamed file `fd` its name, which must not exist."""
 
     def open_append(self, path: str, mode: int = 0o600) -> int:
         """Open a file for writing at its end, made when missing; return a descriptor."""
@@ -126,6 +141,9 @@ class RealFs:
 
     def __init__(self, root: str) -> None:
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._can_name = os.path.isdir(_DESCRIPTORS)
+        self._stand_ins: dict[int, str] = {}
+        """Descriptor -> name of an "unnamed" file where there can be no such thing."""
 
     def release(self) -> None:
         """Close the root: nothing works any more. For programs that visit many folders."""
@@ -135,6 +153,34 @@ class RealFs:
         """Create a file that must not exist; return a descriptor for writing."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         return os.open(path, flags, mode, dir_fd=self._root)
+
+    def create_unnamed(self, folder: str, mode: int = 0o644) -> int:
+        """Create a file on the disk of `folder`; return a descriptor for writing.
+
+        Where that can't be without a name, it has one that `name` and `close` take away; then a
+        crash leaves it in `folder`.
+        """
+        flags = os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC
+        if self._can_name:
+            try:
+                return os.open(folder, flags, mode, dir_fd=self._root)
+            except OSError as trouble:
+                if trouble.errno not in _NOT_WITHOUT_NAME:
+                    raise
+        path = f"{folder}/{os.getpid()}.{time.time_ns()}"
+        fd = self.create(path, mode)
+        self._stand_ins[fd] = path
+        return fd
+
+    def name(self, fd: int, path: str) -> None:
+        """Give the unnamed file `fd` its name, which must not exist."""
+        stand_in = self._stand_ins.get(fd)
+        if stand_in is None:
+            os.link(f"{_DESCRIPTORS}/{fd}", path, dst_dir_fd=self._root, follow_symlinks=True)
+            return
+        self.link(stand_in, path)
+        del self._stand_ins[fd]
+        self.unlink(stand_in)
 
     def open_append(self, path: str, mode: int = 0o600) -> int:
         """Open a file for writing at its end, made when missing; return a descriptor."""
@@ -160,8 +206,13 @@ class RealFs:
             written += os.write(fd, data[written:])
 
     fsync = staticmethod(os.fsync)
-    close = staticmethod(os.close)
     truncate = staticmethod(os.ftruncate)
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor of this disk."""
+        os.close(fd)
+        if fd in self._stand_ins:
+            self.unlink(self._stand_ins.pop(fd))
 
     def info_of(self, fd: int) -> FileInfo:
         """Describe an open file."""

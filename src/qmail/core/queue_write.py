@@ -1,12 +1,13 @@
 """New messages into the queue, states S1 to S4, by group commit (spec/queue.md 3 and 4).
 
 The original syncs the files and not the folders, so that a power cut just after exit 0 can lose
-an accepted message. Here all messages that wait are made durable together: their envelopes get
-their names in todo, one sync puts bytes and names on disk, and then all of them are accepted. What
-a power cut leaves of a commit in its middle shows by its seal (core/seal.py) and is set aside at
-start.
+an accepted message. Here all messages that wait are made durable together: one sync puts bytes and
+names on disk, and then all of them are accepted. What a power cut leaves of a commit in its middle
+shows by its seal (core/seal.py) and is set aside at start.
 
-A new message is written into the files of a finished one where there are any (core/spares.py).
+A new file has no name before it has the one in mess or todo: its number is known by then, and an
+envelope is whole as soon as it can be seen. Where there are files of a finished message, the next
+one is written into them (core/spares.py).
 """
 
 import contextlib
@@ -36,8 +37,6 @@ from qmail.protocol.exits import QueueExit
 from qmail.protocol.trace_id import received_id
 
 FOREIGN_TRIES: Final = 64
-UNPACKED_BYTES_MAX: Final = 8192
-"""Longer envelopes are checked as they are: one to 50,000 would be that many objects."""
 _WELL_FORMED: Final = re.compile(
     rb"F[^\0]{0,%d}+\0(?:T[^\0]{0,%d}+\0)*+\0" % (ADDRESS_BYTES_MAX, ADDRESS_BYTES_MAX)
 )
@@ -95,16 +94,11 @@ class Round:
 class QueueWriter:
     """The only writer of pid, mess, intd and todo."""
 
-    def __init__(
-        self, fs: Fs, clock: Clock, layout: Layout, *, unique: int, spares: Spares | None = None
-    ) -> None:
+    def __init__(self, fs: Fs, clock: Clock, layout: Layout, spares: Spares | None = None) -> None:
         self._fs = fs
         self._clock = clock
         self._layout = layout
-        self._unique = unique
-        self._sequence = 0
         self._written: list[Draft] = []
-        self._foreign: set[int] = set()
         self._spares = spares
         self._syncs_failed = 0
 
@@ -122,7 +116,7 @@ class QueueWriter:
         under a number that can come back. Returns: the numbers of what was removed: envelopes
         without a message, left where the power failed while a finished message was removed.
         """
-        mess = self.learn_foreign()
+        mess = numbered_split(self._fs, "mess", self._layout.split)
         self._set_torn_aside(booted)
         removed = []
         for folder in ("intd", "todo"):
@@ -156,15 +150,6 @@ class QueueWriter:
                 ):
                     self._fs.rename(path, self._layout.intd(number))
 
-    def learn_foreign(self) -> set[int]:
-        """Find the messages whose inode is not their number: restored from a backup.
-
-        Their numbers are not given out. Returns: the numbers of all messages.
-        """
-        mess = numbered_split(self._fs, "mess", self._layout.split)
-        self._foreign = {number for number, inode in mess.items() if number != inode}
-        return set(mess)
-
     def begin(
         self, uid: int, qp: int, who: bytes, *, trace_id: bytes = b"", is_told: bool = False
     ) -> Draft:
@@ -176,43 +161,56 @@ class QueueWriter:
         birth = int(self._clock.now())
         tail = b"" if is_told else received_id(trace_id)
         received = b"Received: (qmail %d invoked %b); %b%b\n" % (qp, who, mail_date(birth), tail)
-        try:
-            file = (self._spares.take() if self._spares else None) or self._open_new(birth)
-        except OSError as trouble:
-            raise QueueError(QueueExit.NO_PID, f"pid: {trouble}") from trouble
+        file = self._open_spare() or self._open_new()
         draft = Draft(file.number, file.fd, file.size, uid, qp, birth)
         draft.syncs_failed = self._syncs_failed
         draft.envelope_path = file.envelope
-        mess = self._layout.mess(file.number)
-        try:
-            if file.path != mess:
-                self._fs.rename(file.path, mess)
-        except OSError as trouble:
-            self._forget(draft, file.path)
-            raise QueueError(QueueExit.NO_MESS, f"mess: {trouble}") from trouble
         draft.unwritten = received
         draft.trace_id = trace_id
         return draft
 
-    def _open_new(self, birth: int) -> Spare:
-        """Make a file whose inode number is no other message's name. Raises: OSError."""
-        taken: list[Spare] = []
+    def _open_spare(self) -> Spare | None:
+        """Take a spare, where there is one, and have it at mess/N. Raises: QueueError."""
         try:
-            for _ in range(FOREIGN_TRIES):
-                self._sequence += 1
-                path = f"pid/{self._unique}.{birth}.{self._sequence}"
-                fd = self._fs.create(path)
-                file = Spare(self._fs.info_of(fd).inode, fd, 0, path, "")
-                if file.number not in self._foreign:
-                    self._forget_spare(file.number)
-                    return file
-                # Keep it until another inode is found, or the same one would come again.
-                taken.append(file)
+            spare = self._spares.take() if self._spares else None
+        except OSError as trouble:
+            raise QueueError(QueueExit.NO_PID, f"pid: {trouble}") from trouble
+        if spare is None or spare.path == (mess := self._layout.mess(spare.number)):
+            return spare
+        try:
+            self._fs.rename(spare.path, mess)
+        except OSError as trouble:
+            self._forget(spare.fd, spare.path)
+            raise QueueError(QueueExit.NO_MESS, f"mess: {trouble}") from trouble
+        return spare
+
+    def _open_new(self) -> Spare:
+        """Make mess/N, whose number is that of its inode. Raises: QueueError."""
+        code = QueueExit.NO_PID
+        opened: list[int] = []
+        try:
+            while len(opened) < FOREIGN_TRIES:
+                code = QueueExit.NO_PID
+                fd = self._fs.create_unnamed("pid")
+                opened.append(fd)
+                number = self._fs.info_of(fd).inode
+                self._forget_spare(number)
+                code = QueueExit.NO_MESS
+                path = self._layout.mess(number)
+                try:
+                    self._fs.name(fd, path)
+                except FileExistsError:
+                    # A message restored from elsewhere has the number. This file stays open until
+                    # another inode is found, or the same one would come again.
+                    continue
+                opened.pop()
+                return Spare(number, fd, 0, path, "")
+        except OSError as trouble:
+            raise QueueError(code, f"new message: {trouble}") from trouble
         finally:
-            for file in taken:
-                self._fs.close(file.fd)
-                self._fs.unlink(file.path)
-        raise OSError(17, "every free inode number is a message restored from elsewhere")
+            for fd in opened:
+                self._fs.close(fd)
+        raise QueueError(code, "every free inode number is a message restored from elsewhere")
 
     def _forget_spare(self, number: int) -> None:
         """Remove the mark of a spare that had this number and was swept. Raises: OSError."""
@@ -255,17 +253,13 @@ class QueueWriter:
             self.write(draft, b"")
         record = self.qp_record(draft, packed)
         records = b"u%d\0%b\0%b" % (draft.uid, record, packed[:-1])
-        code = QueueExit.WRITE_ERROR
         try:
             if draft.size < draft.old_size:
                 self._fs.truncate(draft.mess_fd, draft.size)
-            code = QueueExit.NO_INTD
-            fd = self._open_envelope(draft)
-            code = QueueExit.WRITE_ERROR
-            self._write_envelope(fd, records)
         except OSError as trouble:
             self.give_up(draft)
-            raise QueueError(code, f"envelope: {trouble}") from trouble
+            raise QueueError(QueueExit.WRITE_ERROR, f"mess: {trouble}") from trouble
+        self._write_envelope(draft, records)
         self._fs.close(draft.mess_fd)
         draft.mess_fd = -1
         draft.envelope = packed
@@ -275,29 +269,49 @@ class QueueWriter:
         """Return the second record of todo/N: it tells a whole message from a torn one."""
         return Seal(draft.qp, draft.size, draft.crc, draft.trace_id).record(packed)
 
+    def _write_envelope(self, draft: Draft, records: bytes) -> None:
+        """Make todo/N; it is whole when it gets that name.
+
+        Raises: QueueError: the draft is removed.
+        """
+        code = QueueExit.NO_INTD
+        try:
+            fd = self._open_envelope(draft)
+            try:
+                code = QueueExit.WRITE_ERROR
+                self._fs.write(fd, records)
+                if draft.envelope_path and self._fs.info_of(fd).size > len(records):
+                    self._fs.truncate(fd, len(records))
+                code = QueueExit.NO_TODO
+                self._name_envelope(draft, fd)
+            finally:
+                self._fs.close(fd)
+        except OSError as trouble:
+            self.give_up(draft)
+            raise QueueError(code, f"envelope: {trouble}") from trouble
+
     def _open_envelope(self, draft: Draft) -> int:
         if draft.envelope_path:
             # One that lay there for long may have been removed while the message came in.
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 return self._fs.reuse(draft.envelope_path)
-        draft.envelope_path = self._layout.intd(draft.number)
-        return self._create_intd(draft.envelope_path)
+            except FileNotFoundError:
+                draft.envelope_path = ""
+        return self._fs.create_unnamed("pid")
 
-    def _write_envelope(self, fd: int, records: bytes) -> None:
-        try:
-            self._fs.write(fd, records)
-            if self._fs.info_of(fd).size > len(records):
-                self._fs.truncate(fd, len(records))
-        finally:
-            self._fs.close(fd)
-
-    def _create_intd(self, path: str) -> int:
-        try:
-            return self._fs.create(path)
-        except FileExistsError:
-            # The number is ours (mess/N is), so this is a leftover of an older message.
-            self._fs.unlink(path)
-            return self._fs.create(path)
+    def _name_envelope(self, draft: Draft, fd: int) -> None:
+        todo = self._layout.todo(draft.number)
+        if draft.envelope_path:
+            self._fs.rename(draft.envelope_path, todo)
+        else:
+            try:
+                self._fs.name(fd, todo)
+            except FileExistsError:
+                # The number is ours (mess/N is), so this is a leftover of an older message.
+                self._fs.unlink(todo)
+                self._fs.name(fd, todo)
+        if self._spares:
+            self._spares.named(draft.number)
 
     def commit(self) -> Round:
         """Do one sync for all messages that wait, and what it makes possible.
@@ -305,8 +319,7 @@ class QueueWriter:
         A failed sync is final for its files: they are removed and their senders told, because a
         second sync may claim success for bytes that were dropped.
         """
-        outcome = Round()
-        named = self._name_all(outcome)
+        written, self._written = self._written, []
         if self._spares:
             self._spares.look()
         try:
@@ -315,36 +328,15 @@ class QueueWriter:
             self._syncs_failed += 1
             if self._spares:
                 self._spares.sync_failed()
-            for draft in named:
+            for draft in written:
                 draft.code, draft.trouble = QueueExit.WRITE_ERROR, f"sync: {trouble}"
-                self._fail(draft, outcome)
-            return outcome
+                self.give_up(draft)
+            return Round(failed=written)
         if self._spares:
             self._spares.synced()
-        for draft in named:
-            draft.state = DraftState.ENDED
-        outcome.accepted = named
-        return outcome
-
-    def _name_all(self, outcome: Round) -> list[Draft]:
-        """Give the envelopes that wait their names in todo. Returns: those where it worked."""
-        written, self._written = self._written, []
-        named = []
         for draft in written:
-            try:
-                self._fs.rename(draft.envelope_path, self._layout.todo(draft.number))
-            except OSError as trouble:
-                draft.code, draft.trouble = QueueExit.NO_TODO, f"todo: {trouble}"
-                self._fail(draft, outcome)
-                continue
-            named.append(draft)
-            if self._spares:
-                self._spares.named(draft.number)
-        return named
-
-    def _fail(self, draft: Draft, outcome: Round) -> None:
-        self.give_up(draft)
-        outcome.failed.append(draft)
+            draft.state = DraftState.ENDED
+        return Round(accepted=written)
 
     def give_up(self, draft: Draft) -> None:
         """Take back everything of a draft that is not accepted."""
@@ -353,15 +345,15 @@ class QueueWriter:
         layout, number = self._layout, draft.number
         draft.state = DraftState.ENDED
         # The envelope first: a message without envelope is S2, which recovery knows.
-        envelope = draft.envelope_path or layout.intd(number)
-        self._forget(draft, layout.todo(number), envelope, layout.mess(number))
+        envelope = [draft.envelope_path] if draft.envelope_path else []
+        self._forget(draft.mess_fd, layout.todo(number), *envelope, layout.mess(number))
+        draft.mess_fd = -1
         if self._spares:
             self._spares.named(number)
 
-    def _forget(self, draft: Draft, *paths: str) -> None:
-        if draft.mess_fd >= 0:
-            self._fs.close(draft.mess_fd)
-            draft.mess_fd = -1
+    def _forget(self, fd: int, *paths: str) -> None:
+        if fd >= 0:
+            self._fs.close(fd)
         for path in paths:
             try:
                 self._fs.unlink(path)
@@ -391,9 +383,9 @@ def write_all(
 
 
 def check_envelope(packed: bytes) -> None:
-    """Check an envelope as `Envelope.unpack` does, without an object for each of many recipients.
+    """Check an envelope as `Envelope.unpack` does, without an object for each recipient.
 
-    Raises: BadEnvelopeError: it is none.
+    Raises: BadEnvelopeError: it is none; unpacking it tells why.
     """
-    if len(packed) <= UNPACKED_BYTES_MAX or not _WELL_FORMED.fullmatch(packed):
+    if not _WELL_FORMED.fullmatch(packed):
         Envelope.unpack(packed)

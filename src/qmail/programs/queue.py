@@ -143,8 +143,7 @@ def write_alone(home: str, accounts: Accounts) -> None:
         if owner.uid:
             become(owner.uid, owner.gid)
         fs = RealFs(f"{home}/queue")
-        writer = QueueWriter(fs, REAL_CLOCK, find_layout(fs), unique=os.getpid())
-        writer.learn_foreign()
+        writer = QueueWriter(fs, REAL_CLOCK, find_layout(fs))
     except (OSError, ValueError) as trouble:
         raise Refused(QueueExit.NO_QUEUE) from trouble
     try:

@@ -1,7 +1,6 @@
 """The resident qmail-queue: frames in at run/queue, one commit a turn, notices out at run/send."""
 
 import contextlib
-import os
 import signal
 import socket
 import time
@@ -49,7 +48,7 @@ class QueueService:
         fs = RealFs(f"{home}/queue")
         layout = find_layout(fs)
         self._spares = Spares(fs, REAL_CLOCK, layout)
-        writer = QueueWriter(fs, REAL_CLOCK, layout, unique=os.getpid(), spares=self._spares)
+        writer = QueueWriter(fs, REAL_CLOCK, layout, self._spares)
         for number in writer.recover(booted()):
             complain("qmail-queue", f"removed the envelope of message {number}, which is gone")
         self._home = home
@@ -125,11 +124,13 @@ class QueueService:
             if self._desk.has_work:
                 self._idle_at = time.monotonic() + IDLE_S
                 notices = self._desk.commit()
+                # Who waits for an answer comes first.
+                self._answer_all()
                 if notices:
                     self._tell(notices)
             else:
                 self._rest()
-            self._answer_all()
+                self._answer_all()
             self._write_log()
         self._log.end()
         return Exit.OK
