@@ -231,14 +231,15 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
 
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     path = written(tmp_path, RECORDS)
-    before = len(os.listdir("/proc/self/fd"))
+    before = set(os.listdir("/proc/self/fd"))
     cdb = Cdb(str(path))
     cdb.close()
     cdb.close()
     Cdb(str(path)).get(b"one")
     with pytest.raises(CdbError):
         Cdb(str(tmp_path))
-    assert len(os.listdir("/proc/self/fd")) == before
+    # What earlier tests left to the collector may go meanwhile.
+    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 # --- a file that changes ------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import os
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,10 +86,8 @@ def test_a_second_name_of_the_queues_own_file_is_read(tmp_path: Path) -> None:
 
 def test_a_named_pipe_does_not_hold_it_up(fs: HeldFs, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "queue/mess/1/7")
-    start = time.monotonic()
     with pytest.raises(PermissionError):
         fs.read("mess/1/7", 100)
-    assert time.monotonic() - start < 5
 
 
 def test_it_makes_no_second_names(fs: HeldFs) -> None:
@@ -106,9 +103,10 @@ def test_a_file_longer_than_the_limit_is_not_read(fs: HeldFs, tmp_path: Path) ->
 
 
 def test_few_folders_are_held_open_at_a_time(fs: HeldFs, tmp_path: Path) -> None:
+    before = set(os.listdir("/proc/self/fd"))
     for index in range(FOLDERS_OPEN_MAX * 2):
         (tmp_path / f"queue/mess/{index}").mkdir(exist_ok=True)
         fs.close(fs.create(f"mess/{index}/7"))
     fs.rename("mess/0/7", f"mess/{FOLDERS_OPEN_MAX}/8")
     assert fs.info(f"mess/{FOLDERS_OPEN_MAX}/8") is not None
-    assert len(os.listdir("/proc/self/fd")) < FOLDERS_OPEN_MAX * 2
+    assert len(set(os.listdir("/proc/self/fd")) - before) < FOLDERS_OPEN_MAX * 2

@@ -18,7 +18,7 @@ from tests.fakes.suite import Suite, is_readable
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs/serialmail.md"
 CUSTOMER: Final = f"127.{os.getpid() % 200 + 1}.2.4"
 """An address of this machine; the page's customer has 192.0.2.4."""
-WAIT_S: Final = 30.0
+WAIT_S: Final = 60.0
 AS_USER: Final = ("-u", str(UID), "-g", str(GID)) if IS_ROOT else ()
 """Only root can have tcpserver become somebody else."""
 

@@ -17,6 +17,7 @@ FAR = "far.example"
 NOBODY = 65534
 START_S_MAX = 60.0
 STOP_S_MAX = 60.0
+GREETING_S_MAX = 5.0
 
 
 class Suite:
@@ -96,8 +97,7 @@ class Suite:
     def greets(self) -> bool:
         """Tell whether qmail-smtpd answers."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 1.0) as sock:
-                sock.settimeout(1.0)
+            with socket.create_connection(("127.0.0.1", self.port), GREETING_S_MAX) as sock:
                 return sock.recv(3) == b"220"
         except OSError:
             return False

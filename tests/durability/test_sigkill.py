@@ -24,9 +24,15 @@ from qmail.launchers import package_folder
 SEED = 20
 SENDERS = 5
 LOAD_S = 12.0
+LOAD_S_MAX = 240.0
+"""It goes on for so long where a busy machine needs longer until all that counts has happened."""
 WHOLE_KILLS = 3
+LEAD_MAX = 3
+"""So many kills more than any other program one may have."""
 MAILS_MAX = 5000
-DRAIN_S_MAX = 60.0
+ACCEPTED_MIN = 100
+DRAIN_S_MAX = 240.0
+JOIN_S_MAX = 120.0
 ALL_PROGRAMS = frozenset(
     {
         "qmail-smtpd",
@@ -131,13 +137,21 @@ def has_accounts() -> bool:
     return os.geteuid() == 0
 
 
-def kill_at_random(suite: Suite, random: Random) -> Counter[str]:
+def is_enough(killed: Counter[str], load: Load) -> bool:
+    """Tell whether everybody was killed, and enough mail was accepted meanwhile."""
+    everybody = killed.keys() >= ALL_PROGRAMS and killed["qmail-start"] == WHOLE_KILLS
+    return everybody and len(load.accepted) > ACCEPTED_MIN
+
+
+def kill_at_random(load: Load, random: Random) -> Counter[str]:
     """Kill programs, one after the other, and a few times all at once. Returns: how often whom."""
+    suite = load.suite
     killed: Counter[str] = Counter()
     end = time.monotonic() + LOAD_S
+    give_up = end + LOAD_S_MAX
     moments = [end - LOAD_S * random.uniform(0.05, 0.9) for _ in range(WHOLE_KILLS)]
     whole_kills = sorted(moments)
-    while time.monotonic() < end:
+    while time.monotonic() < (end if is_enough(killed, load) else give_up):
         time.sleep(random.uniform(0.05, 0.4))
         if whole_kills and time.monotonic() > whole_kills[0]:
             whole_kills.pop(0)
@@ -152,7 +166,9 @@ def kill_at_random(suite: Suite, random: Random) -> Counter[str]:
         if victims:
             # Those that were killed least come first, or rare ones would hardly ever be hit.
             name = min(sorted(victims), key=lambda name: (killed[name], random.random()))
-            killed[name] += suite.kill_one(random.choice(victims[name]))
+            # Who is not there would never come if all others were killed again and again.
+            if killed[name] <= min(killed[one] for one in ALL_PROGRAMS) + LEAD_MAX:
+                killed[name] += suite.kill_one(random.choice(victims[name]))
     return killed
 
 
@@ -173,10 +189,11 @@ def test_programs_killed_at_random_lose_nothing_that_was_answered_250(
     senders = [threading.Thread(target=load.send, args=(n,), daemon=True) for n in range(SENDERS)]
     for sender in senders:
         sender.start()
-    killed = kill_at_random(suite, Random(SEED))
+    killed = kill_at_random(load, Random(SEED))
     load.is_over = True
     for sender in senders:
-        sender.join(30)
+        sender.join(JOIN_S_MAX)
+        assert not sender.is_alive()
     drain(suite)
     found: Counter[Owed] = Counter()
     for text in suite.arrived():
@@ -189,7 +206,5 @@ def test_programs_killed_at_random_lose_nothing_that_was_answered_250(
     print(f"killed {dict(killed)}; owed {len(load.accepted)}, duplicates {duplicates}")
     lost = load.accepted - found.keys()
     assert not lost, f"{len(lost)} of {len(load.accepted)} lost: {sorted(lost)[:10]}"
-    assert len(load.accepted) > 100
-    assert killed.keys() >= ALL_PROGRAMS
-    assert killed["qmail-start"] == WHOLE_KILLS
+    assert is_enough(killed, load)
     assert duplicates <= 60 * killed.total()

@@ -22,13 +22,15 @@ from qmail.launchers import package_folder
 SEED = 21
 CLIENTS = 6
 LOAD_S = 6.0
+LOAD_S_MAX = 240.0
+"""It goes on for so long where a busy machine needs longer until all that counts has happened."""
 RECIPIENTS_MAX = 20
 VICTIMS = {"qmail-verify": 2, "qmail-lspawn": 1, "qmail-local": 7}
 """Who is killed and how often: what qmail-start has to start again takes longer every time.
 
 Helpers for addresses count as qmail-verify and qmail-local.
 """
-SETTLE_S_MAX = 20.0
+SETTLE_S_MAX = 120.0
 
 
 @dataclass(slots=True)
@@ -46,7 +48,7 @@ class Load:
         number = 0
         while not self.is_over:
             try:
-                with smtplib.SMTP("127.0.0.1", self.port, timeout=30) as smtp:
+                with smtplib.SMTP("127.0.0.1", self.port, timeout=60) as smtp:
                     smtp.ehlo("client.example")
                     smtp.mail("sender@far.example")
                     for _ in range(RECIPIENTS_MAX):
@@ -55,6 +57,8 @@ class Load:
                         self.note(kind, *smtp.rcpt(f"{kind}-{client}-{number}@{HOST}"))
                         if random.random() < 0.1:
                             smtp.noop()
+                        if self.is_over:
+                            break
             except (OSError, smtplib.SMTPException) as lost:
                 self.wrong.append(f"client {client}: {lost!r}")
 
@@ -81,19 +85,24 @@ def suite() -> Iterator[Suite]:
     shutil.rmtree(top, ignore_errors=True)
 
 
-def kill_at_random(suite: Suite, random: Random) -> Counter[str]:
+def is_enough(killed: Counter[str], load: Load) -> bool:
+    """Tell whether everybody was killed, and enough was answered meanwhile."""
+    answered = load.codes["joe", 250] > 20 and load.codes["nobody", 550] > 2
+    return answered and killed.keys() == VICTIMS.keys()
+
+
+def kill_at_random(suite: Suite, load: Load, random: Random) -> Counter[str]:
     """Kill whoever takes part in a look-up. Returns: how often whom."""
     killed: Counter[str] = Counter()
     end = time.monotonic() + LOAD_S
-    while time.monotonic() < end:
+    give_up = end + LOAD_S_MAX
+    while time.monotonic() < (end if is_enough(killed, load) else give_up):
         time.sleep(random.uniform(0.02, 0.3))
-        victims: dict[str, list[int]] = {}
-        for pid, name in suite.pids().items():
-            if name in VICTIMS:
-                victims.setdefault(name, []).append(pid)
-        if victims:
-            name = min(sorted(victims), key=lambda name: killed[name] / VICTIMS[name])
-            killed[name] += suite.kill_one(random.choice(victims[name]))
+        # Who is not there is waited for: if others were killed in its place it would never come.
+        victim = min(sorted(VICTIMS), key=lambda name: killed[name] / VICTIMS[name])
+        pids = [pid for pid, name in suite.pids().items() if name == victim]
+        if pids:
+            killed[victim] += suite.kill_one(random.choice(pids))
     return killed
 
 
@@ -103,21 +112,19 @@ def test_look_ups_killed_at_random_never_refuse_who_is_there(suite: Suite) -> No
     clients = [threading.Thread(target=load.ask, args=(n,), daemon=True) for n in range(CLIENTS)]
     for client in clients:
         client.start()
-    killed = kill_at_random(suite, Random(SEED))
+    killed = kill_at_random(suite, load, Random(SEED))
     load.is_over = True
     for client in clients:
-        client.join(60)
+        client.join(120)
     print(f"killed {dict(killed)}; answers {dict(load.codes)}")
     assert not load.wrong, load.wrong[:10]
     assert "Traceback" not in suite.log(), suite.log()[suite.log().index("Traceback") :][:3000]
-    assert killed.keys() == VICTIMS.keys()
-    assert load.codes["joe", 250] > 20
-    assert load.codes["nobody", 550] > 2
+    assert is_enough(killed, load)
     end = time.monotonic() + SETTLE_S_MAX
     after = Load(suite.port)
     while (after.codes["joe", 250], after.codes["nobody", 550]) < (1, 1):
         assert time.monotonic() < end, after.codes
-        with smtplib.SMTP("127.0.0.1", suite.port, timeout=30) as smtp:
+        with smtplib.SMTP("127.0.0.1", suite.port, timeout=60) as smtp:
             smtp.ehlo("client.example")
             smtp.mail("sender@far.example")
             for kind in ("joe", "nobody"):

@@ -56,7 +56,7 @@ def test_a_seed_replays_in_another_process() -> None:
             check=True,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         ).stdout
         for seed in ("1", "2")
     }

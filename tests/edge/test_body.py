@@ -68,9 +68,10 @@ def test_a_message_can_be_in_memory() -> None:
 
 
 def test_no_descriptor_is_left_open() -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = set(os.listdir("/proc/self/fd"))
     for message in (b"small", LONG):
         body_of(message).close()
     with pytest.raises(OSError):
         Body.of_file(os.open("/", os.O_RDONLY), 10)
-    assert len(os.listdir("/proc/self/fd")) == before
+    # What earlier tests left to the collector may go meanwhile.
+    assert set(os.listdir("/proc/self/fd")) <= before

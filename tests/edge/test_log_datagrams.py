@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from tests.corpus.mess822_ours import time_zone
 
 from qmail.edge.log_datagrams import (
     TEXT_BYTES_MAX,
@@ -16,7 +17,7 @@ from qmail.edge.log_datagrams import (
 
 def listener(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    sock.settimeout(5)
+    sock.settimeout(60)
     sock.bind(str(path))
     return sock
 
@@ -28,11 +29,13 @@ def test_logging_5_the_first_word_says_how_grave_it_is(text: bytes, level: int) 
     assert priority(text) == level
 
 
-def test_a_syslog_message_has_priority_date_and_tag() -> None:
-    found = syslog_datagram(b"warning: x\0y", 1_764_088_046.5)
-    head, _, rest = found.partition(b" qmail: ")
-    assert rest == b"warning: x?y"
-    assert head.startswith(b"<20>Nov 25 ")
+@pytest.mark.parametrize(
+    ("zone", "date"), [("UTC", b"Nov 25 16:27:26"), ("XXT-13", b"Nov 26 05:27:26")]
+)
+def test_a_syslog_message_has_priority_local_date_and_tag(zone: str, date: bytes) -> None:
+    with time_zone(zone):
+        found = syslog_datagram(b"warning: x\0y", 1_764_088_046.5)
+    assert found == b"<20>" + date + b" qmail: warning: x?y"
     assert len(syslog_datagram(b"x" * 99999, 0.0)) < TEXT_BYTES_MAX + 100
 
 

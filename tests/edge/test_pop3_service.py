@@ -39,12 +39,18 @@ class FakeMaildrop:
 
 
 class Served:
-    """A session in a thread of the test."""
+    """A session in a thread of the test; `said` is there before it begins."""
 
-    def __init__(self, maildrop: FakeMaildrop | OSError, timeout_s: float = WAIT_S_MAX) -> None:
+    def __init__(
+        self,
+        maildrop: FakeMaildrop | OSError,
+        timeout_s: float = WAIT_S_MAX,
+        said: bytes = b"",
+    ) -> None:
         self._maildrop = maildrop
         self.sock, self._theirs = socket.socketpair()
         self.sock.settimeout(WAIT_S_MAX)
+        self.sock.sendall(said)
         self._thread = threading.Thread(target=self._serve, args=(timeout_s,))
 
     def _serve(self, timeout_s: float) -> None:
@@ -142,15 +148,14 @@ def test_quit_has_one_reply(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_e3_a_silent_client_is_told_and_nothing_is_deleted() -> None:
     maildrop = FakeMaildrop()
-    with Served(maildrop, timeout_s=0.2) as served:
-        assert served.play(b"DELE 1\r\nNO", ends=False) == OK * 2 + replies.TIMED_OUT.wire
+    with Served(maildrop, 0.2, b"DELE 1\r\nNO") as served:
+        assert served.play(b"", ends=False) == OK * 2 + replies.TIMED_OUT.wire
     assert maildrop.ended == []
 
 
 def test_e3_a_client_that_does_not_read_is_left(capfd: pytest.CaptureFixture[str]) -> None:
     maildrop = FakeMaildrop(*[b"x" * 100_000] * 100)
-    with Served(maildrop, timeout_s=0.2) as served:
-        served.sock.sendall(b"RETR 1\r\nQUIT\r\n")
+    with Served(maildrop, 0.2, b"RETR 1\r\nQUIT\r\n") as served:
         served._thread.join(WAIT_S_MAX)
         assert not served._thread.is_alive()
     assert maildrop.ended == []

@@ -29,7 +29,7 @@ from qmail.protocol.netstring import FrameReader
 
 UID = os.getuid() or 54321
 OTHERS = (UID, UID + 1, UID + 2) if os.getuid() == 0 else (UID,) * 3
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class EchoQuick:

@@ -258,9 +258,9 @@ def test_the_line_calls_again_and_checks_who_answers(
     monkeypatch.setattr(door_line, "CALL_AGAIN_S", 0.01)
     (tmp_path / "run").mkdir()
 
-    async def connected(line: QueueLine) -> bool:
+    async def connected(line: QueueLine, looks: int) -> bool:
         task = asyncio.create_task(line.keep_up())
-        for _ in range(100):
+        for _ in range(looks):
             await asyncio.sleep(0.01)
             if line.is_up:
                 break
@@ -270,9 +270,9 @@ def test_the_line_calls_again_and_checks_who_answers(
 
     with QueueDoor(tmp_path):
         friend = QueueLine(str(tmp_path), frozenset({os.getuid()}), lambda: None)
-        assert asyncio.run(connected(friend))
+        assert asyncio.run(connected(friend, 6000))
         stranger = QueueLine(str(tmp_path), frozenset({os.getuid() + 1}), lambda: None)
-        assert not asyncio.run(connected(stranger))
+        assert not asyncio.run(connected(stranger, 100))
 
 
 def test_too_many_programs_at_once_are_refused() -> None:

@@ -1,5 +1,6 @@
 """Running a `|` line, and locking."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from qmail.edge import shell
 from qmail.edge.shell import lock_exclusively, run_shell
 
 
@@ -82,4 +84,26 @@ def test_lock_that_another_process_has_is_waited_for_and_given_up(tmp_path: Path
         process.stdin.close()
         lock_exclusively(fd, 30)
         os.close(fd)
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+def test_an_alarm_that_comes_just_before_the_wait_for_a_lock_is_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fcntl.flock
+
+    def late(fd: int, operation: int) -> None:
+        # What comes here is lost, as between the last look at signals and the call of the kernel.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+        signal.sigwait([signal.SIGALRM])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+        real(fd, operation)
+
+    with open(tmp_path / "box", "wb") as other, open(tmp_path / "box", "ab") as ours:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        monkeypatch.setattr(shell, "ALARM_AGAIN_S", 0.05)
+        monkeypatch.setattr(fcntl, "flock", late)
+        with pytest.raises(TimeoutError):
+            lock_exclusively(ours.fileno(), 0.01)
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
     assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL

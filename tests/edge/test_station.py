@@ -24,7 +24,7 @@ from qmail.edge.station import (
 )
 from qmail.protocol.netstring import FrameError, pack
 
-WAIT_S = 5.0
+WAIT_S = 60.0
 
 
 class Ends:

@@ -28,7 +28,7 @@ class FakeQueue:
         self._answer = answer
         self._answer_at = answer_at
         self._listener = listen_door(str(home), "queue")
-        self._listener.settimeout(10)
+        self._listener.settimeout(60)
         self._thread = threading.Thread(target=self._serve)
 
     def __enter__(self) -> "FakeQueue":
@@ -36,12 +36,12 @@ class FakeQueue:
         return self
 
     def __exit__(self, *_trouble: object) -> None:
-        self._thread.join(10)
+        self._thread.join(60)
         self._listener.close()
 
     def _serve(self) -> None:
         caller, _ = self._listener.accept()
-        caller.settimeout(10)
+        caller.settimeout(60)
         reader = FrameReader(FRAME_BYTES_MAX)
         with caller:
             while data := caller.recv(65536):

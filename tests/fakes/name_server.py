@@ -1,6 +1,7 @@
 """A name server for tests, on a port of 127.0.0.1 of its own."""
 
 import contextlib
+import errno
 import socket
 import struct
 import threading
@@ -25,6 +26,22 @@ def record(line: str) -> dns.rrset.RRset:
     return dns.rrset.from_text(name, int(ttl), kind, of, data)
 
 
+def _on_one_port() -> tuple[socket.socket, socket.socket]:
+    """Return a listener for TCP and a socket for UDP, on a port that was free for both."""
+    while True:
+        listener = socket.create_server(("127.0.0.1", 0))
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sock.bind(listener.getsockname()[:2])
+        except OSError as taken:
+            listener.close()
+            sock.close()
+            if taken.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return listener, sock
+
+
 class NameServer:
     """Answers from `zone`: (name, type) to records; a name that is not there does not exist.
 
@@ -41,10 +58,8 @@ class NameServer:
         """What comes before each answer, after its number."""
 
     def __enter__(self) -> "NameServer":
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener, self._sock = _on_one_port()
         self.server = self._listener.getsockname()[:2]
-        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._sock.bind(self.server)
         self.where = f"{self.server[0]}:{self.server[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
         threading.Thread(target=self._serve_tcp, daemon=True).start()
@@ -101,9 +116,11 @@ class NameServer:
                 response = dns.message.make_response(query)
                 response.flags |= dns.flags.TC
                 data = response.to_wire(max_size=65535)
-            for forged in self.forgeries:
-                self._sock.sendto(data[:2] + forged, caller)
-            self._sock.sendto(data, caller)
+            # The last one may still be at work when the test is over.
+            with contextlib.suppress(OSError):
+                for forged in self.forgeries:
+                    self._sock.sendto(data[:2] + forged, caller)
+                self._sock.sendto(data, caller)
 
     def _response(
         self, query: dns.message.Message, key: tuple[str, str]

@@ -6,6 +6,8 @@ import threading
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from tests.fakes.door import WAIT_S_MAX
+
 
 @dataclass
 class Taken:
@@ -41,6 +43,8 @@ class FakeServer:
     """Set when a connection has ended."""
     has_data: threading.Event = field(default_factory=threading.Event)
     """Set when a message has come to its end, which is not answered yet."""
+    is_silent: threading.Event = field(default_factory=threading.Event)
+    """Set when it has said nothing where it should have."""
     _end: threading.Event = field(default_factory=threading.Event)
     _greets: threading.Event = field(default_factory=threading.Event)
 
@@ -48,6 +52,7 @@ class FakeServer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._open: list[socket.socket] = []
+        self._talks: list[threading.Thread] = []
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
         return self
@@ -61,7 +66,12 @@ class FakeServer:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._thread.join(WAIT_S_MAX)
         self.hang_up()
+        self._greets.set()
+        # Each takes in what its client said last: a test looks at it now.
+        for talk in self._talks:
+            talk.join(WAIT_S_MAX)
 
     def hang_up(self) -> None:
         """Close all connections, as a server does that is started again."""
@@ -82,7 +92,8 @@ class FakeServer:
             if self.connections >= self.greets_with:
                 self._greets.set()
             talk = _Talk(self, sock, self.connections)
-            threading.Thread(target=talk.run, daemon=True).start()
+            self._talks.append(threading.Thread(target=talk.run, daemon=True))
+            self._talks[-1].start()
 
 
 class _HungUpError(Exception):
@@ -101,7 +112,9 @@ class _Talk:
     def run(self) -> None:
         with contextlib.suppress(_HungUpError, OSError):
             self._server._greets.wait(60)
-            if self._server.greeting is not None:
+            if self._server.greeting is None:
+                self._server.is_silent.set()
+            else:
                 self._sock.sendall(self._server.greeting)
             while True:
                 self._command(self._until(b"\r\n"))
@@ -177,6 +190,7 @@ class _Talk:
         if isinstance(said, list):
             said = said.pop(0) if said else usual
         if said is None:
+            self._server.is_silent.set()
             return b""
         if not said:
             raise _HungUpError

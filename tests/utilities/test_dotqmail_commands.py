@@ -48,7 +48,9 @@ def test_forward_sends_as_the_owner_of_a_list(suite: Suite) -> None:
     write(suite, "list-owner", *KEEP)
     target = write(suite, "target", *KEEP)
     suite.send(write(suite, "list", f"|forward {target}"), sender=JOE, text="to the list\n")
-    suite.wait_for_each(f" from <list-owner@{HOST}> qp ", "success: did_1+0+0/")
+    suite.wait_for_each(
+        f" from <list-owner@{HOST}> qp ", "success: forward:_qp_", "success: did_1+0+0/"
+    )
     (message,) = arrived(suite, "to the list")
     assert message.startswith(b"Return-Path: <list-owner@me.ex>\n")
 
@@ -75,8 +77,7 @@ def test_bouncesaying_tells_the_sender_why(suite: Suite) -> None:
     address = write(suite, "gone", "|bouncesaying 'Ann has left. (#5.1.6)' grep -q gone", *KEEP)
     suite.send(address, sender=reply_to, text="are you gone?\n")
     suite.wait_for("failure: Ann_has_left._(#5.1.6)/")
-    suite.wait_for("bounce msg ")
-    suite.wait_for("success: did_1+0+0/")
+    suite.wait_for_each("bounce msg ", "success: did_1+0+0/")
     (bounce,) = arrived(suite, "are you gone?")
     assert b"\n<gone@me.ex>:\nAnn has left. (#5.1.6)\n" in bounce
     suite.send(address, sender=reply_to, text="are you there?\n")

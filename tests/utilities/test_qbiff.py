@@ -15,6 +15,7 @@ from qmail.utilities import qbiff
 
 ASKS = 0o720
 """The mode of a terminal whose user wants to hear of mail: `biff y` sets the x bit."""
+END = b"no more"
 
 
 class Terminal(NamedTuple):
@@ -25,11 +26,12 @@ class Terminal(NamedTuple):
 
     def shown(self) -> bytes:
         """Return what has been written to it."""
-        os.set_blocking(self.screen, False)
-        try:
-            return os.read(self.screen, 4096)
-        except BlockingIOError:
-            return b""
+        # It may come in pieces; this comes behind it.
+        Path(f"/dev/{self.name}").write_bytes(END)
+        shown = b""
+        while not shown.endswith(END):
+            shown += os.read(self.screen, 4096)
+        return shown.removesuffix(END)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from qmail.utilities.queue_check import check, repair
 MESSAGES = int(os.environ.get("QMAIL_TEST_MESSAGES", "2000"))
 EACH = 8
 """So many messages get each fault."""
-PART = 500
+PART = 50
 LAST = (Fault.SPLIT, Fault.UNFINISHED_REPAIR, Fault.UNFINISHED_IMPORT)
 """Faults of the whole queue, planted once. Who only looks stops at unfinished work."""
 OWNER = (UID, GID) if IS_ROOT else None

@@ -19,7 +19,7 @@ from tests.fakes.suite import Suite, is_readable
 from qmail.edge.screen import BELOW, HOME
 from qmail.utilities.top import Queue, Sample, lines_of
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")

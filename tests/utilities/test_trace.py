@@ -112,8 +112,8 @@ def test_wrong_usage_is_100(arguments: list[str], capsys: pytest.CaptureFixture[
 
 def test_since_takes_spans_and_dates() -> None:
     now = time.time()
-    assert abs(trace.since_us("2h") / 1e6 - (now - 7200)) < 5
-    assert abs(trace.since_us("10min") - trace.since_us("10m")) < 5_000_000
+    assert abs(trace.since_us("2h") / 1e6 - (now - 7200)) < 60
+    assert abs(trace.since_us("10min") - trace.since_us("10m")) < 60_000_000
     for text in ("2025-11-25T16:27:26", "2025-11-25T16:27:26Z", "2025-11-25T17:27:26+01:00"):
         assert trace.since_us(text) == NOW_US
     assert trace.since_us("2025-11-25") < NOW_US
