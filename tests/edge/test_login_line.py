@@ -80,13 +80,17 @@ class World:
     async def heard(self, count: int) -> list[object]:
         """Return the next calls."""
         calls: list[object] = []
-        while len(calls) < count:
+
+        def look() -> bool:
             self.line.flush()
             with contextlib.suppress(BlockingIOError):
                 data, fds, _, _ = socket.recv_fds(self.door, 65536, 16)
+                assert data, "the line was hung up"
                 self.fds += fds
-                calls += map(unpack_call, self.reader.feed(data))
-            await asyncio.sleep(0)
+                calls.extend(map(unpack_call, self.reader.feed(data)))
+            return len(calls) >= count
+
+        await until(look)
         return calls
 
     def close(self) -> None:

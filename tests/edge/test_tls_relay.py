@@ -57,17 +57,23 @@ def everything(sock: socket.socket) -> bytes:
     return found
 
 
+def exactly(sock: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        data = sock.recv(65536)
+        assert data, f"the end after {len(found)} of {size} bytes"
+        found += data
+    return found
+
+
 def test_both_directions_and_both_ends(tmp_path: Path) -> None:
     with served(tmp_path, ECHO) as (raw, process), secured(raw, tmp_path) as sock:
         for part in (b"a", b"x" * 100_000, b"\0"):
             sock.sendall(part)
-            got = b""
-            while len(got) < len(part):
-                got += sock.recv(65536)
-            assert got == part
+            assert exactly(sock, len(part)) == part
         # The farewell of the client ends `cat`, whose end ends the connection, in that order.
         sock.sendall(b"last words")
-        assert sock.recv(10) == b"last words"
+        assert exactly(sock, 10) == b"last words"
         with suppress(ssl.SSLError):
             sock.unwrap()
         assert process.wait(WAIT_S_MAX) == 0
