@@ -123,6 +123,14 @@ class Suite:
             if not self._read(end - time.monotonic()):
                 raise AssertionError(f"not all of {texts} in the log: {self.lines}")
 
+    def pass_over(self) -> None:
+        """Forget all lines that have come so far: the next ones are about what is done next."""
+        assert self.process is not None
+        assert self.process.stdout is not None
+        while is_readable(self.process.stdout.fileno(), 0) and self._read(WAIT_S):
+            continue
+        self.lines.clear()
+
     def _read(self, wait_s: float) -> bool:
         assert self.process is not None
         assert self.process.stdout is not None

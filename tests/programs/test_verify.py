@@ -193,13 +193,18 @@ def client_timeout(running: Suite, seconds: int) -> Iterator[None]:
     path = running.home / "control/timeoutsmtpd"
     running.control(path.name, f"{seconds}\n")
     try:
-        running.signal(signal.SIGHUP)
-        running.wait_for("smtpd: controls read")
+        hear_hup(running)
         yield
     finally:
         path.unlink()
-        running.signal(signal.SIGHUP)
-        running.wait_for("smtpd: controls read")
+        hear_hup(running)
+
+
+def hear_hup(running: Suite) -> None:
+    """Have qmail-smtpd read its controls again."""
+    running.pass_over()
+    running.signal(signal.SIGHUP)
+    running.wait_for("smtpd: controls read")
 
 
 def are_others_served(running: Suite, name: str) -> bool:
