@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import os
 import pwd
-import select
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from tests.corpus.generate_local import Case
 from tests.corpus.stage import FIXED_HOMES, HOMES, as_bytes
+from tests.fakes.suite import is_readable
 
 PASSWD = "/etc/passwd"
 TELLER = """#!/bin/sh
@@ -75,8 +75,7 @@ class Channel:
         return data
 
     def _fill(self) -> None:
-        readable, _, _ = select.select([self._read], [], [], WAIT_S)
-        data = os.read(self._read, 65536) if readable else b""
+        data = os.read(self._read, 65536) if is_readable(self._read, WAIT_S) else b""
         if not data:
             raise EOFError("the program hung up")
         self._held += data
