@@ -182,9 +182,10 @@ def test_companion_9_a_list_manager_streams_50000_records_and_each_is_kept(
     suite.start().wait_for("status: local 0/")
     text = "Delivered-To: mailing list other@me.ex\n"
     suite.send("talk@me.ex", sender="joe@far.example", text=text)
-    log = suite.lines_until("end msg ", 1)
-    (success,) = [line for line in log if ": success: " in line]
-    (out,) = [line for line in log if "from <talk-return-1-@me.ex-@[]>" in line]
+    # The manager knows that its message is queued before qmail-send does.
+    success, out, _ = suite.wait_for_each(
+        ": success: ", "from <talk-return-1-@me.ex-@[]>", "end msg "
+    )
     pid = out.split()[8]
     assert success.endswith(f": success: manager:_qp_{pid}_code_0/did_0+0+1/")
     number = int(out.split()[2].rstrip(":"))
