@@ -58,11 +58,10 @@ class Envelope(_Parties):
         Raises: BadEnvelopeError: wrong letters, missing NUL, or an address over the limit.
         Source: spec/queue.md 4, steps 12 and 14.
         """
-        sender, *records = packed.split(b"\0")
-        if not sender.startswith(b"F"):
+        if not packed.startswith(b"F"):
             raise BadEnvelopeError("envelope does not start with F")
-        if len(records) < 2 or records[-1] or records[-2]:
+        if not packed.endswith(b"\0\0"):
             raise BadEnvelopeError("envelope does not end with two NULs")
-        if not all(record.startswith(b"T") for record in records[:-2]):
-            raise BadEnvelopeError("a recipient does not start with T")
-        return cls(sender[1:], tuple(record[1:] for record in records[:-2]))
+        # What is no recipient stays behind its NUL, in an address, where none may be.
+        sender, *recipients = packed[1:-2].split(b"\0T")
+        return cls(sender, tuple(recipients))

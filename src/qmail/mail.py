@@ -1,8 +1,7 @@
 """The nouns that all floors share: envelope, message number, job, result. Frozen, no I/O."""
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from qmail.envelope import ADDRESS_BYTES_MAX, BadEnvelopeError, Envelope
 
@@ -44,8 +43,10 @@ class Letter(IntEnum):
     FAILED = ord("D")
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+_LETTERS: Final = {bytes((letter,)): letter for letter in Letter}
+
+
+class Result(NamedTuple):
     """The end of one delivery attempt: a letter, and text for the log and the bounce."""
 
     letter: Letter
@@ -58,9 +59,8 @@ class Result:
     @classmethod
     def unpack(cls, report: bytes) -> "Result | None":
         """Parse a report. Returns None where the letter is not one of K, Z, D."""
-        if report[:1] in (b"K", b"Z", b"D"):
-            return cls(Letter(report[0]), report[1:])
-        return None
+        letter = _LETTERS.get(report[:1])
+        return None if letter is None else cls(letter, report[1:])
 
 
 def delivered(text: bytes = b"") -> Result:

@@ -14,7 +14,7 @@ from qmail.core.passes import Passes
 from qmail.core.queue_engine import Arrival
 from qmail.core.schedule import SYSTEM_FAILURE_S
 from qmail.core.send_run import Run
-from qmail.core.sorting import Sorting
+from qmail.core.sorting import Sorting, sort_one
 from qmail.mail import Envelope
 from qmail.protocol import doors
 from qmail.protocol.logtext import SAFE
@@ -179,18 +179,20 @@ class Arrivals:
         if not arrival.recipients:
             run.journal.add(b"end msg %d%b" % (number, tail))
             run.ending.remove(message, b"done/%d" % number)
-            return
-        self._sort(Sorting(message))
+        elif len(arrival.recipients) == 1:
+            # The entry in todo/ says all that info and local would say: nothing is written.
+            (recipient,) = arrival.recipients
+            message.records = sort_one(recipient, run.routes)
+            self._passes.begin(message)
+        else:
+            self._sort(Sorting(message))
 
     def _sort(self, sorting: Sorting) -> None:
         message = sorting.message
-        if not sorting.go_on(self._run.routes):
-            self._sorting.append(sorting)
-        elif message.arrival is not None and len(message.arrival.recipients) == 1:
-            # The entry in todo/ says all that info and local would say: nothing is written.
-            self._passes.begin(message)
-        else:
+        if sorting.go_on(self._run.routes):
             self._keeping.keep(message, lambda: self._passes.begin(message))
+        else:
+            self._sorting.append(sorting)
 
     def pump(self) -> None:
         """Go on with what is too long, or was too much, to be taken at once."""

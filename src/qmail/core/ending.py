@@ -1,6 +1,8 @@
 """The end of a message: tell the sender, forget it, have its files removed (spec/queue.md 7.6)."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 from qmail.core.bounce import NOBODY, BounceControls, Notice, bounce_envelope, original_sender
 from qmail.core.clock import Clock
@@ -10,6 +12,14 @@ from qmail.core.queue_engine import Arrival, EngineError, QueueEngine
 from qmail.core.schedule import SYSTEM_FAILURE_S
 from qmail.core.turn import Turn
 from qmail.protocol.logtext import safe
+
+
+class _Removal(NamedTuple):
+    """The order to remove a message's last files; `arrival`: it removes its entry in todo."""
+
+    message: Message
+    order: bytes
+    arrival: Arrival | None
 
 
 class Ending:
@@ -110,27 +120,29 @@ class Ending:
         """Have qmail-clean remove the last files."""
         message.stage = Stage.ENDING
         arrival = message.arrival if order.startswith(b"done/") else None
+        self._give(_Removal(message, order, arrival))
 
-        def removed(is_gone: bool) -> None:
-            if not is_gone:
-                self.journal.warn(f"qmail-clean unable to clean up {order.decode()}")
-                if arrival is not None:
-                    # Forgotten now, its entry in todo would have it delivered once more.
-                    self._turn.later(SYSTEM_FAILURE_S, again)
-                    return
-            forget()
+    def _give(self, removal: _Removal) -> None:
+        self.orders.give(removal.order, partial(self._removed, removal), removal.arrival)
 
-        def again() -> None:
-            if arrival is not None and self._is_there(arrival):
-                self.orders.give(order, removed, arrival)
-            else:
-                forget()
+    def _removed(self, removal: _Removal, is_gone: bool) -> None:
+        if not is_gone:
+            self.journal.warn(f"qmail-clean unable to clean up {removal.order.decode()}")
+            if removal.arrival is not None:
+                # Forgotten now, its entry in todo would have it delivered once more.
+                self._turn.later(SYSTEM_FAILURE_S, partial(self._remove_again, removal))
+                return
+        self._forget(removal.message)
 
-        def forget() -> None:
-            if self.messages.get(message.number) is message:
-                del self.messages[message.number]
+    def _remove_again(self, removal: _Removal) -> None:
+        if removal.arrival is not None and self._is_there(removal.arrival):
+            self._give(removal)
+        else:
+            self._forget(removal.message)
 
-        self.orders.give(order, removed, arrival)
+    def _forget(self, message: Message) -> None:
+        if self.messages.get(message.number) is message:
+            del self.messages[message.number]
 
     def is_removing(self, arrival: Arrival) -> bool:
         """Tell whether this message has ended, and only its files are not gone yet."""

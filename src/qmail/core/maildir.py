@@ -150,8 +150,7 @@ def take_back(copy: Copy) -> None:
             copy.folder.fs.unlink(path)
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """The end of one ticket: on disk where `trouble` is None."""
 
     ticket: int

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from qmail.core.queue_engine import Arrival
 
@@ -10,8 +10,7 @@ Done = Callable[[bool], None]
 """Called with whether the files are gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """One order, and what happens after it."""
 
     text: bytes

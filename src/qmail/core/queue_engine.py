@@ -36,8 +36,7 @@ class Ticket(NamedTuple):
     channel: Channel
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A message that is queued and not yet taken apart. Times are opaque to the caller."""
 
     message: int

@@ -13,6 +13,12 @@ SLICE: Final = 2000
 """Recipients that are looked at in one go: some milliseconds."""
 
 
+def sort_one(recipient: bytes, routes: Routes) -> dict[Channel, bytes]:
+    """Return the records of a message to one recipient."""
+    channel, address = route(recipient, routes)
+    return {channel: b"T%b\0" % address}
+
+
 class Sorting:
     """The recipients of one message on their way to the channels."""
 

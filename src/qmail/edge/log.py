@@ -38,6 +38,10 @@ class Log:
         """Add one line, without its line feed."""
         self._lines.append(text)
 
+    def lines(self, texts: list[bytes]) -> None:
+        """Add lines."""
+        self._lines += texts
+
     def flush(self) -> None:
         """Write what was gathered. A log that can't be written never stops the mail."""
         if self._is_paced:

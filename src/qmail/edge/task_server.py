@@ -28,6 +28,7 @@ SLOW_MAX: Final = 50
 """So many deliveries of one account run as processes of their own at a time."""
 DRAIN_BYTES: Final = 65536
 DRAINS_AT_END: Final = 32
+_RECEIVE_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
 _FD_END: Final = 1 << 20
 
 Reports = list[tuple[int, bytes]]
@@ -96,9 +97,7 @@ class TaskServer:
         return 0
 
     def _receive(self) -> None:
-        data, ancillary, flags, _ = self._sock.recvmsg(
-            RECEIVE_BYTES, RIGHTS_BYTES, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-        )
+        data, ancillary, flags, _ = self._sock.recvmsg(RECEIVE_BYTES, RIGHTS_BYTES, _RECEIVE_FLAGS)
         for level, kind, rights in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 self._fds.extend(struct.unpack(f"{len(rights) // 4}i", rights))

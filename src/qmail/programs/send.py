@@ -270,8 +270,7 @@ class SendService:
         for bounce in ending.bounces:
             self._bounces.submit(bounce)
         ending.bounces.clear()
-        for line in ending.journal.lines:
-            self._log.line(line)
+        self._log.lines(ending.journal.lines)
         ending.journal.lines.clear()
         self._log.flush()
 

@@ -22,7 +22,7 @@ run/lspawn and run/rspawn, to qmail-send, before anything else:
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from qmail.protocol.netstring import FrameError, pack, pack_fields, unpack_fields
 from qmail.protocol.queue_door import (
@@ -59,8 +59,7 @@ JOB_FRAME_MAX: Final = 8192
 REPORT_FRAME_MAX: Final = REPORT_BYTES_MAX + 64
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """A message is in todo/: what qmail-queue tells qmail-send. Times are seconds since 1970."""
 
     message: int
@@ -100,8 +99,7 @@ class Notice:
         return cls(message, size, uid, qp, birth, envelope, trace_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One delivery to make: one recipient of one message."""
 
     delivery: int
@@ -172,8 +170,7 @@ class LookAhead:
         return cls(host)
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """How a delivery ended. `text` starts with its letter, K, Z or D."""
 
     delivery: int

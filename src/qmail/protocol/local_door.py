@@ -8,7 +8,7 @@ local (qmail-lspawn to a resident qmail-local): J serial, sender, target, with t
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from qmail.protocol.doors import number
 from qmail.protocol.netstring import FrameError, pack, pack_fields, unpack_fields
@@ -111,8 +111,7 @@ def pack_task(serial: int, sender: bytes, target: bytes) -> bytes:
     return b"%d:%b," % (len(fields), fields)
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """One delivery for a resident qmail-local. `target` is packed: it repeats, and is cached."""
 
     serial: int
