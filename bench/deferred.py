@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from qmail.core.fs import RealFs
-from qmail.core.queue_layout import Layout, find_layout
-from qmail.edge.accounts import Accounts, accounts_of
+from qmail.core.queue.layout import Layout, find_layout
+from qmail.edge.machine.accounts import Accounts, accounts_of
 
 TEXT: Final = b"""\
 Received: (qmail 1 invoked by uid 1); 1 Jan 2026 00:00:00 -0000

@@ -4,7 +4,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 
-from qmail.edge.openness import closed_part
+from qmail.edge.machine.openness import closed_part
 
 OPEN_BASE = "/var/lib/qmail-"
 

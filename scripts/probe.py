@@ -8,7 +8,7 @@ import importlib.util
 import os
 import sys
 
-from qmail.edge.openness import closed_part
+from qmail.edge.machine.openness import closed_part
 
 
 def main() -> int:

@@ -19,12 +19,12 @@ from types import FrameType
 
 from places import Places, find_places
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.places import FIRST_ALIAS_TEXT
-from qmail.core.settings import Listener, StartControls
-from qmail.edge.account_maker import AccountToolError
-from qmail.edge.accounts import MissingAccountError
-from qmail.edge.home_maker import HomeError
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.places import FIRST_ALIAS_TEXT
+from qmail.core.settings.programs import Listener, StartControls
+from qmail.edge.machine.account_maker import AccountToolError
+from qmail.edge.machine.accounts import MissingAccountError
+from qmail.edge.machine.home_maker import HomeError
 from qmail.utilities.init import make_home
 
 FIRST_PORT = 2525

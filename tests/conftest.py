@@ -36,7 +36,7 @@ if ROOT not in sys.path:
 @pytest.fixture
 def own_folder() -> Iterator[Path]:
     """A folder that nobody else can change, nor the way to it; skipped aloud where none can be."""
-    from qmail.edge.ownership import others_part  # noqa: PLC0415 - the path is set only now
+    from qmail.edge.machine.ownership import others_part  # noqa: PLC0415 - the path is set only now
 
     base = Path.home()
     if others := others_part(f"{base}/x"):

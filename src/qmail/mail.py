@@ -20,7 +20,7 @@ __all__ = [
 
 SPARE_BYTES_MAX: Final = 65536
 """The queue's files of longer messages are unlinked when they are done; shorter ones are written
-again later, so no program that may keep them open gets them (edge/private_copy.py)."""
+again later, so no program that may keep them open gets them (edge/children/private_copy.py)."""
 
 
 class Channel(IntEnum):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.bench.parts import part
 
-from qmail.core.passwd_line import parse_passwd_line
+from qmail.core.login.passwd_line import parse_passwd_line
 
 mailboxes = part("mailboxes")
 pop3 = part("pop3")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.queue_world import LAYOUT, FailingFs, FakeClock, make_queue
 
-from qmail.core.queue_read import DiskQueue
+from qmail.core.queue.read import DiskQueue
 
 
 @pytest.fixture

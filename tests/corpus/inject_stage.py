@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.corpus.generate_inject import Case
 from tests.corpus.record_inject import even
 
-from qmail.core.inject_run import World, inject
+from qmail.core.inject.run import World, inject
 from qmail.envelope import Envelope
 from qmail.programs.inject import read_request
 from qmail.protocol.options import OptionError

@@ -13,13 +13,13 @@ from tests.corpus.generate_mess822 import Case
 from tests.corpus.mess822_stage import even
 
 from qmail.core.cdb import Cdb, write_cdb
-from qmail.core.control_lines import control_reader
-from qmail.core.host_rules import read_rewriting
-from qmail.core.inject_run import World, inject
-from qmail.core.new_inject import prepare
-from qmail.core.ofmip_names import read_names
-from qmail.edge.submit import Outcome
-from qmail.edge.timed_wire import TimedWire, WireError
+from qmail.core.inject.new_inject import prepare
+from qmail.core.inject.ofmip_names import read_names
+from qmail.core.inject.run import World, inject
+from qmail.core.settings.host_rules import read_rewriting
+from qmail.core.settings.lines import control_reader
+from qmail.edge.submit.queue import Outcome
+from qmail.edge.wires.timed_wire import TimedWire, WireError
 from qmail.envelope import Envelope
 from qmail.programs.newinject import read_request
 from qmail.programs.ofmipd_talk import Conversation, Policy, received_start

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from tests.corpus.generate_aliases import HOST, HOSTS, USER, Case, cases
 
-from qmail.core.aliases import read_aliases
-from qmail.core.control_hosts import read_hosts
-from qmail.core.dot_forward import ForwardFileError, Owner, plan_dot_forward
-from qmail.core.forward_source import SourceError, TableError, read_source, write_source
-from qmail.core.forward_table import ForwardError, plan_forward
-from qmail.core.list_files import MailList, read_include, read_plain
-from qmail.core.rewriting import Rewriter
+from qmail.core.aliases.dot_forward import ForwardFileError, Owner, plan_dot_forward
+from qmail.core.aliases.forward_source import SourceError, TableError, read_source, write_source
+from qmail.core.aliases.forward_table import ForwardError, plan_forward
+from qmail.core.aliases.list_files import MailList, read_include, read_plain
+from qmail.core.aliases.source import read_aliases
+from qmail.core.inject.rewriting import Rewriter
+from qmail.core.settings.hosts import read_hosts
 from qmail.utilities import dotforward, fastforward
 
 RECORD = Path(__file__).with_name("aliases.jsonl")

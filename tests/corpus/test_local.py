@@ -22,17 +22,17 @@ from tests.corpus.generate_local import Case, home_case, owner_case, route_case
 from tests.corpus.stage import FIXED_HOMES, HOMES, UID, Stage, as_bytes
 from tests.fakes.homes import open_folder
 
-from qmail.core.assign import AssignError, assignments, records
+from qmail.core.addresses.assign import AssignError, assignments, records
+from qmail.core.addresses.owners import Owners
+from qmail.core.addresses.pw2u import StoppedError, assign_lines
+from qmail.core.addresses.routing import route, routes_from, verp_sender
+from qmail.core.addresses.users import answer_for
 from qmail.core.cdb import write_cdb
-from qmail.core.controls import load
-from qmail.core.dotqmail import candidates
-from qmail.core.local_route import local_route, wrong_with_recipient
-from qmail.core.owners import Owners
-from qmail.core.pw2u import StoppedError, assign_lines
-from qmail.core.quick_delivery import QuickDelivery
-from qmail.core.routing import route, routes_from, verp_sender
-from qmail.core.settings import SendControls
-from qmail.core.users import answer_for
+from qmail.core.local.dotqmail import candidates
+from qmail.core.local.quick_delivery import QuickDelivery
+from qmail.core.local.route import local_route, wrong_with_recipient
+from qmail.core.settings.controls import load
+from qmail.core.settings.programs import SendControls
 from qmail.mail import Channel
 from qmail.programs import local
 from qmail.protocol.exits import Exit

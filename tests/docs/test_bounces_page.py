@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from qmail.core.bounce import BounceControls, Material, Notice, paragraph
-from qmail.core.bounce_form import bounce_parts
-from qmail.core.settings import BounceFormat
+from qmail.core.bounce.form import bounce_parts
+from qmail.core.bounce.rules import BounceControls, Material, Notice, paragraph
+from qmail.core.settings.programs import BounceFormat
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs/bounces.md"
 BLOCK: Final = re.compile(r"^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)

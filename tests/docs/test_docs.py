@@ -11,10 +11,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from qmail.core.controls import ME, ME_OR_NAME, Setting, settings
-from qmail.core.places import read_split
-from qmail.core.queue_faults import Fault
-from qmail.core.settings import PROGRAM_CONTROLS
+from qmail.core.repair.faults import Fault
+from qmail.core.settings.controls import ME, ME_OR_NAME, Setting, settings
+from qmail.core.settings.places import read_split
+from qmail.core.settings.programs import PROGRAM_CONTROLS
 from qmail.launchers import PROGRAMS
 from qmail.protocol.exits import QueueExit
 from qmail.utilities import front
@@ -26,8 +26,8 @@ MAN: Final = ROOT / "docs/man"
 SECTIONS: Final = ("NAME", "SYNOPSIS", "DESCRIPTION", "ENVIRONMENT", "EXIT STATUS", "SEE ALSO")
 NO_ENVIRONMENT: Final = ("maildirmake",)
 QUEUE_SOURCES: Final = (
-    "core/queue_desk.py",
-    "core/queue_write.py",
+    "core/queue/desk.py",
+    "core/queue/write.py",
     "programs/queue.py",
     "programs/queue_service.py",
 )
@@ -264,3 +264,11 @@ def test_every_fault_of_a_queue_is_in_the_table_of_repairs() -> None:
     table = page.partition("<!-- faults -->")[2].partition("<!-- end of faults -->")[0]
     rows = [line for line in table.splitlines() if line.startswith("| `")]
     assert rows == [f"| `{fault.word}` | {fault.found} | {fault.repair} |" for fault in Fault]
+
+
+def test_internals_names_every_folder_of_the_source_with_what_it_holds() -> None:
+    text = (ROOT / "docs/INTERNALS.md").read_text(encoding="utf-8")
+    source = ROOT / "src/qmail"
+    for path in (*source.glob("core/*/__init__.py"), *source.glob("edge/*/__init__.py")):
+        holds = path.read_text(encoding="utf-8").strip().strip('"').removesuffix(".")
+        assert f"| `{path.parent.relative_to(source)}/` | {holds} |" in text

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from qmail.core.control_lines import split_lines
-from qmail.core.log_settings import LogFormat, Stamp, Target, parse_log
+from qmail.core.settings.lines import split_lines
+from qmail.core.settings.log import LogFormat, Stamp, Target, parse_log
 from qmail.protocol.log_record import EVENTS, NUMBERS
 
 PAGE: Final = (Path(__file__).resolve().parents[2] / "docs/logging.md").read_text(encoding="utf-8")

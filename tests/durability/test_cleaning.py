@@ -7,11 +7,11 @@ from tests.durability.test_repair_power_cut import LAYOUT, choices, new_disk
 from tests.sim.power import Power, PowerCut
 from tests.sim.simfs import SimFs
 
-from qmail.core.queue_clean import clean, clean_pid
-from qmail.core.queue_layout import OSSIFIED_S
-from qmail.core.queue_read import DiskQueue
-from qmail.core.queue_write import QueueWriter, write_all
-from qmail.core.spares import Spares
+from qmail.core.queue.clean import clean, clean_pid
+from qmail.core.queue.layout import OSSIFIED_S
+from qmail.core.queue.read import DiskQueue
+from qmail.core.queue.spares import Spares
+from qmail.core.queue.write import QueueWriter, write_all
 
 PACKED = b"Fs@a\0Tone@a\0\0"
 

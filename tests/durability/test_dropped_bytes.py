@@ -11,9 +11,9 @@ from tests.sim.power import NOTHING, Power, PowerCut
 from tests.sim.simworld import LAYOUT, Disks
 from tests.sim.survey import asked_for
 
-from qmail.core.queue_engine import EngineError
-from qmail.core.queue_read import DiskQueue
-from qmail.core.queue_write import QueueWriter
+from qmail.core.queue.engine import EngineError
+from qmail.core.queue.read import DiskQueue
+from qmail.core.queue.write import QueueWriter
 from qmail.mail import Channel, Envelope
 
 ENVELOPE = Envelope(b"anne@here", (b"bert@far",)).pack()

@@ -9,7 +9,7 @@ from tests.sim.power import Power, PowerCut
 from tests.sim.simworld import Disks, Machine, Mail, Outside, copy_of
 from tests.sim.survey import MODELS, Pair, look, told
 
-from qmail.core.operator_acts import PAUSE
+from qmail.core.send.operator_acts import PAUSE
 from qmail.protocol.control_door import Answer, Question
 from qmail.protocol.queue_filter import Filter
 

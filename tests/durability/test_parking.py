@@ -7,12 +7,12 @@ from tests.durability.test_repair_power_cut import LAYOUT, choices, faults, new_
 from tests.sim.power import Power, PowerCut
 from tests.sim.simfs import SimFs
 
-from qmail.core.queue_clean import clean, clean_pid
-from qmail.core.queue_faults import Fault
-from qmail.core.queue_layout import OSSIFIED_S
-from qmail.core.queue_moves import marked
-from qmail.core.queue_read import DiskQueue
-from qmail.core.queue_write import QueueWriter
+from qmail.core.queue.clean import clean, clean_pid
+from qmail.core.queue.layout import OSSIFIED_S
+from qmail.core.queue.read import DiskQueue
+from qmail.core.queue.write import QueueWriter
+from qmail.core.repair.faults import Fault
+from qmail.core.repair.moves import marked
 
 BAD, GOOD = b"u0\0p1\0Fs@a\0Xone@a\0", b"u0\0p1\0Fs@a\0Tone@a\0"
 TEXT = b"the message\n"

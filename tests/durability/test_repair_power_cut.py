@@ -9,17 +9,17 @@ import pytest
 from tests.sim.power import NOTHING, Choice, Power, PowerCut, Torn
 from tests.sim.simfs import SimFs
 
-from qmail.core.notes_file import PATH
-from qmail.core.operator_notes import entry
-from qmail.core.queue_archive import Reader, Writer, export
-from qmail.core.queue_census import take_census
-from qmail.core.queue_checkup import Checkup, Scope
-from qmail.core.queue_faults import Fault
-from qmail.core.queue_intake import ImportedAlreadyError, Intake
-from qmail.core.queue_layout import SPLIT_FOLDERS, Layout
-from qmail.core.queue_lost import LostFolder
-from qmail.core.queue_moves import UNFINISHED, Mark, Moves, marked
-from qmail.core.queue_notes import packed, read_notes
+from qmail.core.queue.layout import SPLIT_FOLDERS, Layout
+from qmail.core.queue.notes import entry
+from qmail.core.queue.notes_file import PATH
+from qmail.core.repair.archive import Reader, Writer, export
+from qmail.core.repair.census import take_census
+from qmail.core.repair.checkup import Checkup, Scope
+from qmail.core.repair.faults import Fault
+from qmail.core.repair.intake import ImportedAlreadyError, Intake
+from qmail.core.repair.lost import LostFolder
+from qmail.core.repair.moves import UNFINISHED, Mark, Moves, marked
+from qmail.core.repair.notes import packed, read_notes
 
 LAYOUT = Layout(3)
 Whole = dict[bytes, bytes]

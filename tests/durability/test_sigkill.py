@@ -18,7 +18,7 @@ from random import Random
 import pytest
 from tests.durability.real_suite import FAR, HOST, Sink, Suite
 
-from qmail.edge.openness import closed_below
+from qmail.edge.machine.openness import closed_below
 from qmail.launchers import package_folder
 
 SEED = 20

@@ -16,7 +16,7 @@ import pytest
 from tests.durability.real_suite import HOST, Suite
 from tests.durability.test_sigkill import has_accounts
 
-from qmail.edge.openness import closed_below
+from qmail.edge.machine.openness import closed_below
 from qmail.launchers import package_folder
 
 SEED = 21

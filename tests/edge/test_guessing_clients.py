@@ -3,7 +3,7 @@
 import pytest
 from tests.fakes.verify_world import INSIDE, NO, OK, UNKNOWN, Client, VerifyWorld, rcpt, run_in_loop
 
-from qmail.core.guessing import FREE, SESSION_MAX
+from qmail.core.smtp.guessing import FREE, SESSION_MAX
 
 
 def guess(world: VerifyWorld, client: Client, count: int) -> None:

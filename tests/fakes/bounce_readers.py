@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import flufl.bounce
 
-from qmail.core.bounce import BounceControls, Material, Notice, paragraph
-from qmail.core.bounce_form import bounce_parts
-from qmail.core.settings import BounceFormat
+from qmail.core.bounce.form import bounce_parts
+from qmail.core.bounce.rules import BounceControls, Material, Notice, paragraph
+from qmail.core.settings.programs import BounceFormat
 
 ORIGINAL = b"Received: x\nSubject: hello\n\nbody\n"
 ARRIVED = 86400

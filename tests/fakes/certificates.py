@@ -4,7 +4,7 @@ import functools
 import ssl
 from pathlib import Path
 
-from qmail.edge.certificate_maker import self_signed
+from qmail.edge.tls.certificate_maker import self_signed
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from qmail.edge.station import listen_door
+from qmail.edge.doors.station import listen_door
 
 WAIT_S_MAX = 60.0
 

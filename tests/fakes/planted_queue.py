@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from qmail.core.queue_faults import Fault
-from qmail.core.seal import Seal
+from qmail.core.queue.seal import Seal
+from qmail.core.repair.faults import Fault
 
 BIRTH: Final = 1_790_000_000
 SPLIT: Final = 23

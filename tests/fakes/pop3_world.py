@@ -8,11 +8,11 @@ from typing import Any
 
 from tests.fakes.serve_world import FakeTransport
 
-from qmail.core.login_guessing import LoginGuesses
-from qmail.edge.log import Log
-from qmail.edge.login_line import LoginLine
-from qmail.edge.pop3_connection import Pop3Connection
-from qmail.edge.pop3_server import Pop3Server, Pop3Settings
+from qmail.core.login.guessing import LoginGuesses
+from qmail.edge.doors.login_line import LoginLine
+from qmail.edge.log.lines import Log
+from qmail.edge.pop3.connection import Pop3Connection
+from qmail.edge.pop3.server import Pop3Server, Pop3Settings
 from qmail.protocol.clients import is_loopback
 from qmail.protocol.login_door import Call, unpack_call
 from qmail.protocol.netstring import FrameReader

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from qmail.core.inject import Request
-from qmail.core.inject_run import World, inject
+from qmail.core.inject.message import Request
+from qmail.core.inject.run import World, inject
 from qmail.envelope import Envelope
 
 HOSTS = {

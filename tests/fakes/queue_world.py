@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from qmail.core.fs import FileInfo, RealFs
-from qmail.core.queue_engine import Ticket
-from qmail.core.queue_layout import SPLIT_FOLDERS, Layout
-from qmail.core.queue_read import DiskQueue
+from qmail.core.queue.engine import Ticket
+from qmail.core.queue.layout import SPLIT_FOLDERS, Layout
+from qmail.core.queue.read import DiskQueue
 from qmail.mail import Channel
 
 START = 1_700_000_000.0

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field, replace
 
 from tests.fakes.queue_world import START, FakeClock
 
-from qmail.core.bounce import BounceControls, Material
-from qmail.core.bounce_form import bounce_parts
-from qmail.core.dispatch import Dispatcher
-from qmail.core.dispatch_values import Bounce, Policy
-from qmail.core.host_limits import NO_LIMITS, HostLimits
-from qmail.core.operator_engine import About, OperatorEngine, Waiting
-from qmail.core.operator_notes import Notes
-from qmail.core.queue_engine import Act, Arrival, Claim, DamagedError, EngineError, Ticket
-from qmail.core.routing import Routes
+from qmail.core.addresses.routing import Routes
+from qmail.core.bounce.form import bounce_parts
+from qmail.core.bounce.rules import BounceControls, Material
+from qmail.core.queue.engine import Act, Arrival, Claim, DamagedError, EngineError, Ticket
+from qmail.core.queue.notes import Notes
+from qmail.core.queue.operator_engine import About, OperatorEngine, Waiting
+from qmail.core.send.dispatch import Dispatcher
+from qmail.core.send.values import Bounce, Policy
+from qmail.core.settings.host_limits import NO_LIMITS, HostLimits
 from qmail.mail import Channel, Envelope
 from qmail.protocol.doors import JOB_FRAME_MAX, Job, Notice, Report
 from qmail.protocol.netstring import FrameReader

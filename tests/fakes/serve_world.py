@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from qmail.core.dates import mail_date
-from qmail.core.smtp_policy import read_policy
-from qmail.edge.log import Log
-from qmail.edge.queue_line import QueueLine
-from qmail.edge.serve import SmtpServer
-from qmail.edge.smtp_connection import SmtpConnection
+from qmail.core.smtp.policy import read_policy
+from qmail.edge.doors.queue_line import QueueLine
+from qmail.edge.log.lines import Log
+from qmail.edge.smtp.connection import SmtpConnection
+from qmail.edge.smtp.server import SmtpServer
 
 CONTROLS = {
     "me": b"mx.example\n",

@@ -5,7 +5,7 @@ import ssl
 
 
 class TlsClient:
-    """Bytes in, bytes out: the other side of edge/tls.py."""
+    """Bytes in, bytes out: the other side of edge/tls/session.py."""
 
     def __init__(self, context: ssl.SSLContext, host: str = "me.ex") -> None:
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 
 from tests.fakes.serve_world import CONTROLS, FakeTransport, World
 
-from qmail.core.guessing import Guesses
-from qmail.edge.smtp_connection import SmtpConnection
-from qmail.edge.verify_line import VerifyLine
+from qmail.core.smtp.guessing import Guesses
+from qmail.edge.doors.verify_line import VerifyLine
+from qmail.edge.smtp.connection import SmtpConnection
 from qmail.protocol.doors import Report
 from qmail.protocol.netstring import FrameReader
 from qmail.protocol.verify_door import QUESTION_FRAME_MAX, Question

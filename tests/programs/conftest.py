@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.programs.lspawn_driver import can_read_the_programs, ordinary_accounts
 
-from qmail.edge.accounts import Accounts, MissingAccountError, separate_accounts
+from qmail.edge.machine.accounts import Accounts, MissingAccountError, separate_accounts
 
 
 @pytest.fixture

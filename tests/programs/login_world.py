@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.programs.lspawn_driver import acting_as
 
-from qmail.edge.accounts import Accounts
+from qmail.edge.machine.accounts import Accounts
 from qmail.protocol.login_door import (
     LOGIN_FRAME_MAX,
     Accepted,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.programs.rspawn_driver import slots_said
 
-from qmail.edge.accounts import Accounts, one_account
+from qmail.edge.machine.accounts import Accounts, one_account
 from qmail.protocol.doors import REPORT_FRAME_MAX, Job, Report
 from qmail.protocol.netstring import FrameReader
 from qmail.protocol.verify_door import Question

@@ -19,7 +19,7 @@ from tests.fakes.homes import (
     others_can_run_the_programs,
 )
 
-from qmail.edge.accounts import MissingAccountError, separate_accounts
+from qmail.edge.machine.accounts import MissingAccountError, separate_accounts
 
 HOST = "localhost"
 """Its certificate is for this name, by which clients connect."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.programs.login_world import LoginWorld, home_of, scram_secret
 
-from qmail.edge.accounts import Accounts
+from qmail.edge.machine.accounts import Accounts
 
 WAIT_S = 60
 CHECK = """

@@ -8,8 +8,8 @@ from tests.fakes.homes import HOST, open_folder
 from tests.fakes.smtp_server import FakeServer
 from tests.fakes.suite import WAIT_S, Suite
 
-from qmail.edge.body import PART_BYTES
-from qmail.edge.descriptors import local_slots, remote_slots, room
+from qmail.edge.machine.descriptors import local_slots, remote_slots, room
+from qmail.edge.smtp.body import PART_BYTES
 
 LIMIT = 256
 HOSTS = 3 * remote_slots(LIMIT)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.programs.lspawn_driver import ordinary_accounts
 
-from qmail.edge.passwd import Machine
+from qmail.edge.machine.passwd import Machine
 from qmail.programs import getpw
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tests.programs.injection import Injection
 
-from qmail.core import inject_run
-from qmail.core.inject import Request
+from qmail.core.inject import run as inject_run
+from qmail.core.inject.message import Request
 from qmail.mail import Envelope
 
 

@@ -17,7 +17,7 @@ import pytest
 from tests.fakes.homes import HOST, UID, open_folder, others_can_run_the_programs
 from tests.fakes.suite import WAIT_S, Suite
 
-from qmail.edge.log_folder import old_files
+from qmail.edge.log.folder import old_files
 from qmail.programs import log as program
 
 POSTMASTER = f"postmaster@{HOST}"

@@ -18,8 +18,8 @@ from tests.fakes.send_world import World
 from tests.fakes.suite import Suite
 from tests.programs.test_send import run
 
-from qmail.core.queue_engine import EngineError
-from qmail.core.queue_read import DiskQueue
+from qmail.core.queue.engine import EngineError
+from qmail.core.queue.read import DiskQueue
 
 ROWS: Final = (
     "cannot start: unable to switch to home directory",

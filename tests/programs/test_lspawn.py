@@ -13,8 +13,8 @@ from tests.programs.lspawn_driver import (
     running_lspawn,
 )
 
-from qmail.core import local_route
-from qmail.edge.accounts import Accounts
+from qmail.core.local import route as local_route
+from qmail.edge.machine.accounts import Accounts
 from qmail.programs import lspawn
 from qmail.protocol.doors import Job
 

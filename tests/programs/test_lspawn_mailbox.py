@@ -13,9 +13,9 @@ from tests.programs.lspawn_driver import (
 )
 
 from qmail.core.cdb import write_cdb
-from qmail.core.local_route import NO_DOMAIN, TRASH
-from qmail.edge.accounts import Accounts
-from qmail.edge.residents import LOOKS_PER_RESIDENT_MAX
+from qmail.core.local.route import NO_DOMAIN, TRASH
+from qmail.edge.children.residents import LOOKS_PER_RESIDENT_MAX
+from qmail.edge.machine.accounts import Accounts
 from qmail.programs.lspawn import NO_TELLING
 from qmail.protocol.doors import REPORT_FRAME_MAX, Job, Report
 from qmail.protocol.netstring import FrameReader

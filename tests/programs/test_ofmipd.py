@@ -16,9 +16,9 @@ from tests.fakes.homes import GID, IS_ROOT, UID, open_folder, others_can_run_the
 from tests.fakes.suite import Suite, is_readable
 
 from qmail.core.cdb import write_cdb
-from qmail.core.ofmip_names import read_names
-from qmail.edge.submit import Outcome
-from qmail.edge.timed_wire import Limits, TimedWire
+from qmail.core.inject.ofmip_names import read_names
+from qmail.edge.submit.queue import Outcome
+from qmail.edge.wires.timed_wire import Limits, TimedWire
 from qmail.envelope import Envelope
 from qmail.mail import deferred
 from qmail.programs import ofmipd_talk

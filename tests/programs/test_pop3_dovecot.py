@@ -25,7 +25,7 @@ from tests.programs.pop3_suite import (
     on_the_wire,
 )
 
-from qmail.edge.system_passwords import SystemPasswords
+from qmail.edge.machine.system_passwords import SystemPasswords
 
 pytestmark = pytest.mark.root
 JOE = own_name("qmimap")

@@ -17,7 +17,7 @@ from tests.fakes.homes import free_port, open_folder
 from tests.programs.login_world import scram_secret
 from tests.programs.popup_world import Client
 
-from qmail.edge.accounts import MissingAccountError, separate_accounts
+from qmail.edge.machine.accounts import MissingAccountError, separate_accounts
 
 pytestmark = pytest.mark.root
 WAIT_S = 60.0

@@ -26,7 +26,7 @@ from tests.fakes.suite import WAIT_S, Suite
 from tests.programs.login_world import scram_secret
 from tests.programs.popup_world import Client
 
-from qmail.edge.certificate_maker import self_signed
+from qmail.edge.tls.certificate_maker import self_signed
 
 POSTMASTER = f"postmaster@{HOST}"
 

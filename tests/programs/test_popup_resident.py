@@ -15,7 +15,7 @@ from tests.fakes.door import WAIT_S_MAX, wait_until
 from tests.fakes.login_door import SECRET, LoginDoor
 from tests.programs.popup_world import PLAIN, Client, Resident, greeting, make_pop3_home
 
-from qmail.core.login_guessing import DELAY_S_FIRST
+from qmail.core.login.guessing import DELAY_S_FIRST
 from qmail.protocol.login_door import (
     Answer,
     Begin,

@@ -22,7 +22,7 @@ from tests.programs.login_world import (
     wait_until,
 )
 
-from qmail.edge.accounts import Accounts
+from qmail.edge.machine.accounts import Accounts
 from qmail.protocol.login_door import (
     Accepted,
     Begin,
@@ -151,7 +151,7 @@ def test_apop_has_no_secrets_here(caller: Caller) -> None:
 
 
 def test_hashes_of_crypt_move_in(home: LoginWorld, caller: Caller) -> None:
-    from qmail.edge.system_passwords import SystemPasswords  # noqa: PLC0415
+    from qmail.edge.machine.system_passwords import SystemPasswords  # noqa: PLC0415
 
     crypted = SystemPasswords().hashed(b"secret", b"$6$rounds=1000$somesalt$")
     if crypted is None:

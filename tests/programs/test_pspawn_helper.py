@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qmail.core.passwd_file import PasswdFile
-from qmail.core.password_check import Household, PasswordCheck
-from qmail.edge.system_passwords import SystemPasswords
+from qmail.core.login.passwd_file import PasswdFile
+from qmail.core.login.password_check import Household, PasswordCheck
+from qmail.edge.machine.system_passwords import SystemPasswords
 from qmail.programs.pspawn_helper import LoginDesk
 from qmail.programs.pspawn_system import SystemDesk
 from qmail.protocol.login_door import (

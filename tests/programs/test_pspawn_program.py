@@ -14,7 +14,7 @@ from tests.programs.login_world import (
     scram_secret,
 )
 
-from qmail.edge.accounts import Accounts
+from qmail.edge.machine.accounts import Accounts
 from qmail.protocol.login_door import Accepted, Begun, Ended, Mechanism, Offer, Proof, Refusal
 
 JOE = f"joe:{scram_secret('secret')}:::::"

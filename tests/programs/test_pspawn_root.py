@@ -22,8 +22,8 @@ from tests.programs.login_world import (
 )
 from tests.programs.lspawn_driver import can_read_the_programs
 
-from qmail.edge.accounts import Accounts
-from qmail.edge.system_passwords import SystemPasswords
+from qmail.edge.machine.accounts import Accounts
+from qmail.edge.machine.system_passwords import SystemPasswords
 from qmail.protocol.login_door import Accepted, Begun, Ended, Mechanism, Refusal, Refused
 
 pytestmark = pytest.mark.root

@@ -32,7 +32,7 @@ from qmail.protocol.netstring import FrameReader
 CODE: Final = (
     BECOME
     + """
-import qmail.core.queue_write, qmail.core.queue_layout, qmail.programs.queue_service
+import qmail.core.queue.write, qmail.core.queue.layout, qmail.programs.queue_service
 from qmail.programs.queue import main
 become(int(sys.argv[1]))
 sys.exit(main([]))

@@ -11,9 +11,9 @@ from typing import Final
 import pytest
 from tests.fakes.homes import BECOME, UID, make_home, open_folder
 
-from qmail.core.controls import ControlError
-from qmail.core.routing import routes_from
-from qmail.core.settings import SendControls
+from qmail.core.addresses.routing import routes_from
+from qmail.core.settings.controls import ControlError
+from qmail.core.settings.programs import SendControls
 from qmail.mail import Channel
 from qmail.programs.send import policy_from
 

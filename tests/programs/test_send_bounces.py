@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from qmail.core.bounce import BounceControls, Notice
-from qmail.core.dispatch_values import Bounce, Message, Stage
-from qmail.edge.station import Station, listen_door
+from qmail.core.bounce.rules import BounceControls, Notice
+from qmail.core.send.values import Bounce, Message, Stage
+from qmail.edge.doors.station import Station, listen_door
 from qmail.mail import Envelope
 from qmail.programs.send_bounces import BounceDesk, new_token
 from qmail.protocol.doors import FRAME_BYTES_MAX, Receipt, Submission

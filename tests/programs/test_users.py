@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.programs.lspawn_driver import LspawnDriver, ordinary_accounts
 
-from qmail.edge.accounts import Accounts
+from qmail.edge.machine.accounts import Accounts
 from qmail.programs import getpw
 from qmail.programs.local import read_patrn
 

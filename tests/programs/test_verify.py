@@ -31,9 +31,9 @@ from tests.fakes.homes import (
 )
 from tests.fakes.suite import WAIT_S, Suite, is_readable
 
-from qmail.edge.accounts import MissingAccountError, separate_accounts
-from qmail.edge.station import call_door
-from qmail.edge.verify_line import QUESTION_S_MAX
+from qmail.edge.doors.station import call_door
+from qmail.edge.doors.verify_line import QUESTION_S_MAX
+from qmail.edge.machine.accounts import MissingAccountError, separate_accounts
 from qmail.mail import ADDRESS_BYTES_MAX
 from qmail.programs import verify
 from qmail.protocol.doors import REPORT_FRAME_MAX, Report

@@ -18,18 +18,18 @@ from tests.sim.power import Choice, Power
 from tests.sim.simclock import SimClock
 from tests.sim.simfs import SimFs
 
-from qmail.core.bounce import BounceControls, Material
-from qmail.core.bounce_form import bounce_parts
-from qmail.core.dispatch import Dispatcher
-from qmail.core.dispatch_values import Bounce, Message, Policy
-from qmail.core.maildir import Folder, GroupCommit, deliver, prepare
-from qmail.core.queue_clean import clean, clean_pid
-from qmail.core.queue_desk import Caller, Desk, Manners
-from qmail.core.queue_layout import OSSIFIED_S, SPLIT_FOLDERS, Layout
-from qmail.core.queue_read import DiskQueue
-from qmail.core.queue_write import QueueWriter
-from qmail.core.routing import Routes
-from qmail.core.spares import Spares
+from qmail.core.addresses.routing import Routes
+from qmail.core.bounce.form import bounce_parts
+from qmail.core.bounce.rules import BounceControls, Material
+from qmail.core.local.maildir import Folder, GroupCommit, deliver, prepare
+from qmail.core.queue.clean import clean, clean_pid
+from qmail.core.queue.desk import Caller, Desk, Manners
+from qmail.core.queue.layout import OSSIFIED_S, SPLIT_FOLDERS, Layout
+from qmail.core.queue.read import DiskQueue
+from qmail.core.queue.spares import Spares
+from qmail.core.queue.write import QueueWriter
+from qmail.core.send.dispatch import Dispatcher
+from qmail.core.send.values import Bounce, Message, Policy
 from qmail.mail import Channel, Envelope, Result, deferred, delivered, failed
 from qmail.protocol.doors import Job, Notice, Receipt, Report, Submission
 from qmail.protocol.exits import QueueExit

@@ -11,8 +11,8 @@ from math import isqrt
 from tests.sim.ledger import plain
 from tests.sim.network import LOCAL_S_MAX, REMOTE_S_MAX
 
-from qmail.core.dispatch_values import Policy
-from qmail.core.schedule import SYSTEM_FAILURE_S
+from qmail.core.queue.schedule import SYSTEM_FAILURE_S
+from qmail.core.send.values import Policy
 from qmail.mail import Channel
 
 SKIP = {Channel.LOCAL: 10, Channel.REMOTE: 20}

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from tests.sim.simworld import Deliverer, Machine, QueueProgram
 
 from qmail.core.dates import mail_date
-from qmail.core.maildir import finish_alone, prepare, publish
-from qmail.core.queue_write import Draft, DraftState, QueueWriter, Round
+from qmail.core.local.maildir import finish_alone, prepare, publish
+from qmail.core.queue.write import Draft, DraftState, QueueWriter, Round
 from qmail.protocol.doors import Job
 
 

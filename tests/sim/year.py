@@ -25,8 +25,8 @@ from tests.sim.survey import asked_for
 from tests.sim.yearmail import CHANGES, Writers, days, policy_of
 from tests.sim.yearworld import World, YearMachine
 
-from qmail.core.operator_acts import PAUSE
-from qmail.core.queue_engine import Act
+from qmail.core.queue.engine import Act
+from qmail.core.send.operator_acts import PAUSE
 from qmail.mail import Channel
 from qmail.protocol.control_door import Question
 from qmail.protocol.queue_filter import Filter

@@ -5,9 +5,9 @@ from random import Random
 from tests.sim.network import DAY_S, HOUR_S
 from tests.sim.simworld import Mail
 
-from qmail.core.controls import load
-from qmail.core.dispatch_values import Policy
-from qmail.core.settings import SendControls
+from qmail.core.send.values import Policy
+from qmail.core.settings.controls import load
+from qmail.core.settings.programs import SendControls
 from qmail.programs.send import policy_from
 
 Files = dict[str, bytes]

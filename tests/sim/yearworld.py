@@ -26,11 +26,11 @@ from tests.sim.simworld import (
 from tests.sim.survey import asked_for
 from tests.sim.watch import Newcomer, Started, Watch
 
-from qmail.core.bounce import Material
-from qmail.core.dispatch_values import Bounce, Policy
-from qmail.core.queue_desk import Caller
-from qmail.core.queue_engine import Claim, Ticket
-from qmail.core.queue_read import DiskQueue
+from qmail.core.bounce.rules import Material
+from qmail.core.queue.desk import Caller
+from qmail.core.queue.engine import Claim, Ticket
+from qmail.core.queue.read import DiskQueue
+from qmail.core.send.values import Bounce, Policy
 from qmail.mail import Channel, Envelope
 from qmail.protocol.doors import Job, Notice, Receipt, Report
 from qmail.protocol.exits import QueueExit

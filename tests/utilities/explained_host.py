@@ -12,12 +12,12 @@ import pytest
 from tests.fakes.name_server import NameServer, Zone
 from tests.utilities.conftest import NOBODY, make_ordinary_home
 
-from qmail.core.aliases import read_aliases
+from qmail.core.aliases.list_files import make_list
+from qmail.core.aliases.source import read_aliases
 from qmail.core.cdb import write_cdb
-from qmail.core.explanation import Explanation, Question, Step
-from qmail.core.list_files import make_list
-from qmail.core.rewriting import Hosts, Rewriter
-from qmail.edge.accounts import ACCOUNT_GROUPS, Account, Accounts
+from qmail.core.explain.explanation import Explanation, Question, Step
+from qmail.core.inject.rewriting import Hosts, Rewriter
+from qmail.edge.machine.accounts import ACCOUNT_GROUPS, Account, Accounts
 from qmail.protocol.local_door import Owner
 from qmail.utilities import explain
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from qmail.core.places import DOORS
-from qmail.edge.processes import listening_sockets
+from qmail.core.settings.places import DOORS
+from qmail.edge.machine.processes import listening_sockets
 from qmail.launchers import PROGRAMS
 from qmail.utilities import front
 

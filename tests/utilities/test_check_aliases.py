@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from qmail.core.cdb import write_cdb
-from qmail.edge.accounts import accounts_of
-from qmail.edge.passwd import Machine
+from qmail.edge.machine.accounts import accounts_of
+from qmail.edge.machine.passwd import Machine
 from qmail.protocol.local_door import Owner
 from qmail.utilities import check_aliases as module
 from qmail.utilities.check_aliases import check_aliases

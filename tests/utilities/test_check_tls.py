@@ -11,7 +11,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.fakes.certificates import pem_of
 
-from qmail.edge.accounts import Accounts, MissingAccountError, one_account, separate_accounts
+from qmail.edge.machine.accounts import (
+    Accounts,
+    MissingAccountError,
+    one_account,
+    separate_accounts,
+)
 from qmail.utilities.check_report import Report
 from qmail.utilities.check_tls import check_tls
 

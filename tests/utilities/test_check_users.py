@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qmail.core.cdb import write_cdb
-from qmail.edge.accounts import MissingAccountError, accounts_of, separate_accounts
+from qmail.edge.machine.accounts import MissingAccountError, accounts_of, separate_accounts
 from qmail.utilities import newmrh, newu
 from qmail.utilities.check_domains import check_domains
 from qmail.utilities.check_report import Report

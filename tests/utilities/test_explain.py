@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 from tests.utilities.explained_host import accounts, explained_host, write
 
-from qmail.core.explanation import Explanation, Part, Question, Step
+from qmail.core.explain.explanation import Explanation, Part, Question, Step
 from qmail.protocol.exits import Exit
 from qmail.utilities import explain, explain_parts, front
 from qmail.utilities.explain_parts import Observer

@@ -9,9 +9,9 @@ from typing import Final
 import pytest
 from tests.fakes.accounts import account, own_name
 
-from qmail.core.explanation import Question
-from qmail.edge.accounts import MissingAccountError, separate_accounts
-from qmail.edge.passwd import Machine
+from qmail.core.explain.explanation import Question
+from qmail.edge.machine.accounts import MissingAccountError, separate_accounts
+from qmail.edge.machine.passwd import Machine
 from qmail.protocol.exits import Exit
 from qmail.utilities import explain, front, init
 from qmail.utilities.explain_parts import Observer

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from qmail.core.places import places
-from qmail.edge.accounts import accounts_of
-from qmail.edge.certificate import facts_of
-from qmail.edge.certificate_maker import CannotMakeError
-from qmail.edge.home_maker import HomeError, ids_of
-from qmail.edge.host_name import is_host, own_host_name
-from qmail.edge.tls import server_context
+from qmail.core.settings.places import places
+from qmail.edge.machine.accounts import accounts_of
+from qmail.edge.machine.home_maker import HomeError, ids_of
+from qmail.edge.machine.host_name import is_host, own_host_name
+from qmail.edge.tls.certificate import facts_of
+from qmail.edge.tls.certificate_maker import CannotMakeError
+from qmail.edge.tls.session import server_context
 from qmail.utilities import front, init, init_certificate
 
 Snapshot = dict[str, tuple[int, int, int, bytes]]

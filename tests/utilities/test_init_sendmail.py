@@ -9,7 +9,7 @@ from tests.programs.injection import Injection
 from tests.utilities.conftest import make_ordinary_home
 
 from qmail.core.cdb import Cdb
-from qmail.edge.home_maker import HomeError
+from qmail.edge.machine.home_maker import HomeError
 from qmail.utilities import init
 from qmail.utilities.init_sendmail import wrong_with
 

@@ -1,4 +1,4 @@
-"""maildir2mbox, the command (spec/programs.md 7); tests/core/test_mbox_filling.py has the rest."""
+"""maildir2mbox, the command (spec/programs.md 7); core/local/test_mbox_filling.py has the rest."""
 
 import fcntl
 import os
@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from tests.utilities.line_tools import Line
 
-from qmail.core import mbox
 from qmail.core.fs import RealFs
-from qmail.core.maildir_sweep import STALE_S
-from qmail.edge.shell import lock_exclusively
+from qmail.core.local import mbox
+from qmail.core.local.maildir_sweep import STALE_S
+from qmail.edge.children.shell import lock_exclusively
 from qmail.utilities import maildir2mbox
 
 

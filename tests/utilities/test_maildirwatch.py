@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qmail.core.fs import RealFs
-from qmail.core.maildir_sweep import STALE_S
+from qmail.core.local.maildir_sweep import STALE_S
 from qmail.utilities import maildirwatch
 
 CLEAR = b"\033[;H\033[;J"

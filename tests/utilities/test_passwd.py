@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from qmail.core.passwd_line import parse_passwd_line
-from qmail.edge.accounts import accounts_of
+from qmail.core.login.passwd_line import parse_passwd_line
+from qmail.edge.machine.accounts import accounts_of
 from qmail.protocol.scram_keys import is_password_of, parse_keys
 from qmail.utilities import front
 from qmail.utilities.check_passwd import check_passwd

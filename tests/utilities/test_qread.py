@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qmail.core.fs import FileInfo, RealFs
-from qmail.core.queue_layout import Layout
+from qmail.core.queue.layout import Layout
 from qmail.utilities import qread
 
 BIRTH = 1_000_000_000

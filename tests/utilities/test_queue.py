@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.homes import HOST, open_folder, others_can_run_the_programs
 from tests.fakes.suite import Suite
 
-from qmail.edge.plain_text import plural, short_age, short_size, shown, table
+from qmail.edge.tools.plain_text import plural, short_age, short_size, shown, table
 from qmail.utilities.queue_options import add_filter, age, filter_of, parse
 
 

@@ -20,7 +20,7 @@ from tests.fakes.homes import (
 from tests.fakes.planted_queue import SPOILERS, Planted, wanted_messages, whole_messages
 from tests.fakes.suite import Suite
 
-from qmail.core.queue_faults import Fault
+from qmail.core.repair.faults import Fault
 from qmail.utilities import queue_export, queue_import
 from qmail.utilities.queue_check import check, repair
 

@@ -18,9 +18,9 @@ from tests.fakes.planted_queue import (
     whole_messages,
 )
 
-from qmail.core.queue_faults import Fault, Finding
-from qmail.edge.accounts import Accounts, MissingAccountError, separate_accounts
-from qmail.edge.progress import Progress
+from qmail.core.repair.faults import Fault, Finding
+from qmail.edge.machine.accounts import Accounts, MissingAccountError, separate_accounts
+from qmail.edge.tools.progress import Progress
 from qmail.utilities import init, queue_check
 from qmail.utilities.queue_check import check, repair
 from qmail.utilities.queue_stop import RunningError, stopped

@@ -14,10 +14,10 @@ from tests.fakes.homes import GID, IS_ROOT, UID, make_home, open_folder
 from tests.fakes.planted_queue import SPOILERS, Planted, wanted_messages, whole_messages
 
 from qmail.core.fs import RealFs
-from qmail.core.notes_file import PATH, NotesFile
-from qmail.core.operator_notes import Kind, Note, Notes
-from qmail.core.queue_archive import ArchiveError, Reader
-from qmail.core.queue_faults import Fault
+from qmail.core.queue.notes import Kind, Note, Notes
+from qmail.core.queue.notes_file import PATH, NotesFile
+from qmail.core.repair.archive import ArchiveError, Reader
+from qmail.core.repair.faults import Fault
 from qmail.utilities import queue_export, queue_import
 from qmail.utilities.queue_check import check, repair
 from qmail.utilities.queue_import import import_archive

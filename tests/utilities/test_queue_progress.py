@@ -10,7 +10,7 @@ from tests.fakes.homes import GID, IS_ROOT, UID, make_home, open_folder
 from tests.fakes.planted_queue import Planted
 from tests.fakes.terminal import Terminal
 
-from qmail.edge import progress
+from qmail.edge.tools import progress
 from qmail.utilities import queue_check, queue_export, queue_import
 
 OWNER = (UID, GID) if IS_ROOT else None

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from qmail.core.controls import settings
-from qmail.core.settings import PROGRAM_CONTROLS
+from qmail.core.settings.controls import settings
+from qmail.core.settings.programs import PROGRAM_CONTROLS
 from qmail.utilities import newmrh, showctl
 
 

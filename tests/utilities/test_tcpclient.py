@@ -9,8 +9,8 @@ import pytest
 from tests.fakes.homes import free_port
 from tests.programs.injection import Injection
 
-from qmail.core.dial_options import read_dial
-from qmail.edge.dial import user_in
+from qmail.core.tools.dial_options import read_dial
+from qmail.edge.wires.dial import user_in
 from qmail.protocol.options import OptionError
 
 

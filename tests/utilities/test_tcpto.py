@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qmail.edge.back_off import BackOff
+from qmail.edge.smtp.back_off import BackOff
 from qmail.utilities import tcpok, tcpto
 
 NOW = 1_700_000_000.0

@@ -16,7 +16,7 @@ import pytest
 from tests.fakes.homes import open_folder, others_can_run_the_programs
 from tests.fakes.suite import Suite, is_readable
 
-from qmail.edge.screen import BELOW, HOME
+from qmail.edge.tools.screen import BELOW, HOME
 from qmail.utilities.top import Queue, Sample, lines_of
 
 WAIT_S = 60.0

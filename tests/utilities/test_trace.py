@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qmail.edge.trace_store import FILE, TraceStore
+from qmail.edge.log.trace_store import FILE, TraceStore
 from qmail.protocol.log_record import record_of
 from qmail.protocol.log_tail import packed_tail
 from qmail.protocol.trace_link import Entry

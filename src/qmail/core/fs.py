@@ -246,7 +246,7 @@ class RealFs:
 
     def sync(self) -> None:
         """Put every write and every name so far on disk: one syncfs of this file system."""
-        # Most readers never sync; what does imports it at its start (core/maildir.py).
+        # Most readers never sync; what does imports it at its start (core/local/maildir.py).
         from qmail.core.syncfs import syncfs  # noqa: PLC0415
 
         syncfs(self._root)

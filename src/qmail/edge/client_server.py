@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from qmail.edge.log import Log, wants_records
+from qmail.edge.log.lines import Log, wants_records
 from qmail.protocol.trace_id import TraceIds
 
 BACKLOG: Final = 1024

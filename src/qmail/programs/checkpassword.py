@@ -13,13 +13,19 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.core.login_secret import household
-from qmail.core.passwd_file import PasswdFile
-from qmail.core.password_check import PasswordCheck, Verdict, check_system
-from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, become, home_folder
-from qmail.edge.log import complain
-from qmail.edge.system_passwords import SystemPasswords
-from qmail.edge.wipe import leave_no_dump
+from qmail.core.login.passwd_file import PasswdFile
+from qmail.core.login.password_check import PasswordCheck, Verdict, check_system
+from qmail.core.login.secret import household
+from qmail.edge.log.lines import complain
+from qmail.edge.machine.accounts import (
+    Accounts,
+    MissingAccountError,
+    accounts_of,
+    become,
+    home_folder,
+)
+from qmail.edge.machine.system_passwords import SystemPasswords
+from qmail.edge.machine.wipe import leave_no_dump
 from qmail.protocol.checkpassword import INPUT_BYTES_MAX, InputError, TooLongError, read_input
 from qmail.protocol.exits import Exit
 from qmail.protocol.login_door import Refusal

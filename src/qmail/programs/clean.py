@@ -15,11 +15,11 @@ from typing import Final
 
 from qmail.core.clock import booted
 from qmail.core.fs import RealFs
-from qmail.core.queue_clean import ORDER_BYTES_MAX, clean, clean_pid
-from qmail.core.queue_layout import PARKED, find_layout
-from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
-from qmail.edge.log import complain
-from qmail.edge.station import Door, Listener, Station, inherited_door
+from qmail.core.queue.clean import ORDER_BYTES_MAX, clean, clean_pid
+from qmail.core.queue.layout import PARKED, find_layout
+from qmail.edge.doors.station import Door, Listener, Station, inherited_door
+from qmail.edge.log.lines import complain
+from qmail.edge.machine.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.protocol.exits import Exit
 from qmail.protocol.netstring import pack
 

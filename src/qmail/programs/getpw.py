@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.local_controls import LocalControls
-from qmail.core.users import answer_for, sole_owner
-from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
-from qmail.edge.passwd import Machine
+from qmail.core.addresses.users import answer_for, sole_owner
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.local import LocalControls
+from qmail.edge.machine.accounts import MissingAccountError, accounts_of, home_folder
+from qmail.edge.machine.passwd import Machine
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Answer
 from qmail.protocol.local_exits import LocalExit

@@ -11,15 +11,15 @@ import sys
 import time
 from collections.abc import Sequence
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.delivery import Delivery, deliver_one, show_plan
-from qmail.core.delivery_plan import enter_home, is_sticky
-from qmail.core.home_files import HomeFiles, StoppedError, put_off
-from qmail.core.local_controls import LocalControls
-from qmail.core.mbox import LOCK_S_MAX
-from qmail.core.message_source import FileSource
-from qmail.edge.home import home_folder
-from qmail.edge.local_hands import LocalHands
+from qmail.core.local.delivery import Delivery, deliver_one, show_plan
+from qmail.core.local.home_files import HomeFiles, StoppedError, put_off
+from qmail.core.local.mbox import LOCK_S_MAX
+from qmail.core.local.message_source import FileSource
+from qmail.core.local.plan import enter_home, is_sticky
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.local import LocalControls
+from qmail.edge.children.local_hands import LocalHands
+from qmail.edge.machine.home import home_folder
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Target
 from qmail.protocol.options import OptionError, asks_for_help, split_options

@@ -13,27 +13,27 @@ from collections.abc import Callable, Sequence
 from sqlite3 import Error as TraceError
 from typing import TYPE_CHECKING, Final
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.log_settings import Destination, LogFormat, LogSettings, Target
-from qmail.core.settings import LogControls
-from qmail.edge.accounts import home_folder
-from qmail.edge.log import complain
-from qmail.edge.log_datagrams import (
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.log import Destination, LogFormat, LogSettings, Target
+from qmail.core.settings.programs import LogControls
+from qmail.edge.doors.station import Station
+from qmail.edge.log.datagrams import (
     JOURNAL,
     SYSLOG,
     Datagrams,
     journal_datagram,
     syslog_datagram,
 )
-from qmail.edge.log_folder import FolderInUseError, LogFolder
-from qmail.edge.station import Station
+from qmail.edge.log.folder import FolderInUseError, LogFolder
+from qmail.edge.log.lines import complain
+from qmail.edge.machine.accounts import home_folder
 from qmail.protocol.exits import Exit
 from qmail.protocol.log_page import LineCutter, Page
 from qmail.protocol.log_record import json_line
 from qmail.protocol.tai64n import iso
 
 if TYPE_CHECKING:
-    from qmail.edge.trace_writer import TraceWriter
+    from qmail.edge.log.trace_writer import TraceWriter
 
 NAME: Final = "qmail-log"
 USAGE: Final = "usage: qmail-log (no arguments; control/log says what it writes)"
@@ -168,7 +168,7 @@ class Logger:
         self._streams.append(Stream(path, form, folder.write))
 
     def _open_trace(self, home: str) -> "TraceWriter":
-        from qmail.edge.trace_writer import TracePlan, TraceWriter  # noqa: PLC0415 - if wanted
+        from qmail.edge.log.trace_writer import TracePlan, TraceWriter  # noqa: PLC0415 - if wanted
 
         days, mb = self._settings.trace_days, self._settings.trace_mb
         return TraceWriter(TracePlan(f"{home}/log", days, mb, self._sources))

@@ -19,27 +19,27 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.delivery import Delivery, deliver_one
-from qmail.core.delivery_plan import enter_home
-from qmail.core.home_files import HomeFiles, StoppedError
-from qmail.core.local_controls import LocalControls
-from qmail.core.local_route import BAD_ADDRESS, Route, local_route, wrong_with_recipient
-from qmail.core.mbox import LOCK_S_MAX
-from qmail.core.message_source import FileSource
-from qmail.core.owners import Owners
-from qmail.core.quick_delivery import QuickDelivery
-from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
-from qmail.edge.admission import Admission
-from qmail.edge.descriptors import descriptor_limit, local_slots, raise_descriptor_limit
-from qmail.edge.local_hands import LocalHands
-from qmail.edge.log import complain
-from qmail.edge.lookup import Lookup
-from qmail.edge.offspring import ended_children
-from qmail.edge.passwd import Machine
-from qmail.edge.residents import Residents
-from qmail.edge.station import Door, Station, inherited_door
-from qmail.edge.task_server import TaskServer
+from qmail.core.addresses.owners import Owners
+from qmail.core.local.delivery import Delivery, deliver_one
+from qmail.core.local.home_files import HomeFiles, StoppedError
+from qmail.core.local.mbox import LOCK_S_MAX
+from qmail.core.local.message_source import FileSource
+from qmail.core.local.plan import enter_home
+from qmail.core.local.quick_delivery import QuickDelivery
+from qmail.core.local.route import BAD_ADDRESS, Route, local_route, wrong_with_recipient
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.local import LocalControls
+from qmail.edge.children.local_hands import LocalHands
+from qmail.edge.children.lookup import Lookup
+from qmail.edge.children.offspring import ended_children
+from qmail.edge.children.residents import Residents
+from qmail.edge.children.tasks import TaskServer
+from qmail.edge.doors.admission import Admission
+from qmail.edge.doors.station import Door, Station, inherited_door
+from qmail.edge.log.lines import complain
+from qmail.edge.machine.accounts import Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.machine.descriptors import descriptor_limit, local_slots, raise_descriptor_limit
+from qmail.edge.machine.passwd import Machine
 from qmail.protocol.doors import JOB_FRAME_MAX, Job, Report, Slots
 from qmail.protocol.exits import Exit
 from qmail.protocol.local_door import Answer, Look, Target, Task, pack_task

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 
-from qmail.core.inject import Request
-from qmail.core.inject_run import PERMANENT, inject
-from qmail.core.inject_world import Edge, make_world
-from qmail.core.new_inject import prepare
-from qmail.edge.home import home_folder
-from qmail.edge.standard import read_input, say, write_output
-from qmail.edge.submit import submit
+from qmail.core.inject.message import Request
+from qmail.core.inject.new_inject import prepare
+from qmail.core.inject.run import PERMANENT, inject
+from qmail.core.inject.world import Edge, make_world
+from qmail.edge.machine.home import home_folder
+from qmail.edge.machine.standard import read_input, say, write_output
+from qmail.edge.submit.queue import submit
 from qmail.protocol.options import OptionError, asks_for_help, split_options
 
 TYPE_CHECKING = False

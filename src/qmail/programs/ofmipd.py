@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from qmail.core.cdb import Cdb, CdbError
-from qmail.core.control_lines import ControlError, control_reader
-from qmail.core.controls import load_one, settings
-from qmail.core.host_rules import read_rewriting
-from qmail.core.settings import SmtpdControls
-from qmail.core.smtp_policy import message_limit
-from qmail.edge.home import home_folder
-from qmail.edge.log import complain
-from qmail.edge.submit import submit
-from qmail.edge.timed_wire import Limits, TimedWire, WireError
+from qmail.core.settings.controls import load_one, settings
+from qmail.core.settings.host_rules import read_rewriting
+from qmail.core.settings.lines import ControlError, control_reader
+from qmail.core.settings.programs import SmtpdControls
+from qmail.core.smtp.policy import message_limit
+from qmail.edge.log.lines import complain
+from qmail.edge.machine.home import home_folder
+from qmail.edge.submit.queue import submit
+from qmail.edge.wires.timed_wire import Limits, TimedWire, WireError
 from qmail.programs.ofmipd_talk import LINGER_S, Conversation, Policy, received_start
 from qmail.protocol import ofmip
 from qmail.protocol.exits import Exit

@@ -6,12 +6,12 @@ from typing import Final, NamedTuple, NoReturn
 
 from qmail.core.cdb import Cdb, CdbError
 from qmail.core.dates import mail_date
-from qmail.core.host_rules import Rewriting
-from qmail.core.ofmip_names import Person, look_up
-from qmail.core.outgoing import Outgoing, Own
-from qmail.edge.log import complain
-from qmail.edge.submit import Outcome
-from qmail.edge.timed_wire import TimedWire, WireError, WireTimeoutError
+from qmail.core.inject.ofmip_names import Person, look_up
+from qmail.core.inject.outgoing import Outgoing, Own
+from qmail.core.settings.host_rules import Rewriting
+from qmail.edge.log.lines import complain
+from qmail.edge.submit.queue import Outcome
+from qmail.edge.wires.timed_wire import TimedWire, WireError, WireTimeoutError
 from qmail.envelope import BadEnvelopeError, Envelope
 from qmail.mail import Letter
 from qmail.protocol import ofmip

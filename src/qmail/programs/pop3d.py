@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 
-from qmail.core.maildrop import open_maildrop
-from qmail.edge.pop3_service import serve
-from qmail.edge.standard import say, write_output
+from qmail.core.pop3.maildrop import open_maildrop
+from qmail.edge.machine.standard import say, write_output
+from qmail.edge.pop3.service import serve
 from qmail.protocol.options import asks_for_help
 from qmail.protocol.pop3_replies import NO_MAILDIR
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 
-from qmail.edge.home import home_folder
-from qmail.edge.standard import say
+from qmail.edge.machine.home import home_folder
+from qmail.edge.machine.standard import say
 from qmail.protocol.options import asks_for_help
 
 TYPE_CHECKING = False

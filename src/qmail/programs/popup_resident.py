@@ -8,17 +8,17 @@ import ssl
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.login_guessing import LoginGuesses
-from qmail.core.pop3_controls import Plaintext, PopupControls
-from qmail.edge.accounts import accounts_of
-from qmail.edge.certificate import CERTIFICATE, certificate_files
-from qmail.edge.descriptors import descriptor_limit, raise_descriptor_limit, room
-from qmail.edge.event_loop import inherit, run_to_end
-from qmail.edge.log import Log, complain
-from qmail.edge.login_line import LoginLine
-from qmail.edge.pop3_server import Pop3Server, Pop3Settings
-from qmail.edge.tls import TlsError, server_context
+from qmail.core.login.guessing import LoginGuesses
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.pop3 import Plaintext, PopupControls
+from qmail.edge.doors.login_line import LoginLine
+from qmail.edge.log.lines import Log, complain
+from qmail.edge.machine.accounts import accounts_of
+from qmail.edge.machine.descriptors import descriptor_limit, raise_descriptor_limit, room
+from qmail.edge.machine.event_loop import inherit, run_to_end
+from qmail.edge.pop3.server import Pop3Server, Pop3Settings
+from qmail.edge.tls.certificate import CERTIFICATE, certificate_files
+from qmail.edge.tls.session import TlsError, server_context
 from qmail.protocol.clients import is_loopback
 from qmail.protocol.exits import Exit
 

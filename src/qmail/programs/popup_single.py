@@ -12,12 +12,12 @@ import fcntl
 import os
 import time
 
-from qmail.edge.certificate import certificate_files
-from qmail.edge.home import home_folder
-from qmail.edge.line_tool import start_program
-from qmail.edge.line_wire import LineWire
-from qmail.edge.standard import say
-from qmail.edge.wire import GoneError
+from qmail.edge.machine.home import home_folder
+from qmail.edge.machine.standard import say
+from qmail.edge.tls.certificate import certificate_files
+from qmail.edge.tools.line_tool import start_program
+from qmail.edge.wires.line_wire import LineWire
+from qmail.edge.wires.wire import GoneError
 from qmail.protocol import pop3
 from qmail.protocol import pop3_replies as replies
 from qmail.protocol.pop3_login import PLAIN, Login, LoginSession, StartTls
@@ -83,8 +83,8 @@ def offer_of(environ: Mapping[str, str]) -> pop3.Offer:
 def start_tls() -> bool:
     """Speak TLS with the client from now on. False: it can't be had, and it is too late to say."""
     # Few connections come here, and the library takes longer to import than all the rest.
-    from qmail.edge.tls import TlsError, server_context  # noqa: PLC0415
-    from qmail.edge.tls_relay import put_tls_in_front  # noqa: PLC0415
+    from qmail.edge.tls.relay import put_tls_in_front  # noqa: PLC0415
+    from qmail.edge.tls.session import TlsError, server_context  # noqa: PLC0415
 
     files = certificate_files(home_folder())
     try:

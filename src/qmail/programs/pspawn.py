@@ -16,26 +16,26 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.login_controls import Apop, LoginControls
-from qmail.core.login_secret import ensure_secret, household
-from qmail.core.passwd_file import PasswdFile
-from qmail.core.passwd_line import LINES, MAILDIR
-from qmail.core.password_check import PasswordCheck
-from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
-from qmail.edge.admission import Admission
-from qmail.edge.answer_threads import serve_answers
-from qmail.edge.child_desk import ChildDesk
-from qmail.edge.child_post import Post
-from qmail.edge.descriptors import raise_descriptor_limit
-from qmail.edge.home import command_path
-from qmail.edge.log import complain
-from qmail.edge.offspring import ended_statuses
-from qmail.edge.rights_door import RightsDoor
-from qmail.edge.session_child import Limits
-from qmail.edge.station import Door, Station, inherited_door
-from qmail.edge.system_passwords import SystemPasswords
-from qmail.edge.wipe import leave_no_dump
+from qmail.core.login.passwd_file import PasswdFile
+from qmail.core.login.passwd_line import LINES, MAILDIR
+from qmail.core.login.password_check import PasswordCheck
+from qmail.core.login.secret import ensure_secret, household
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.login import Apop, LoginControls
+from qmail.edge.children.desk import ChildDesk
+from qmail.edge.children.offspring import ended_statuses
+from qmail.edge.children.post import Post
+from qmail.edge.children.session import Limits
+from qmail.edge.children.threads import serve_answers
+from qmail.edge.doors.admission import Admission
+from qmail.edge.doors.rights import RightsDoor
+from qmail.edge.doors.station import Door, Station, inherited_door
+from qmail.edge.log.lines import complain
+from qmail.edge.machine.accounts import Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.machine.descriptors import raise_descriptor_limit
+from qmail.edge.machine.home import command_path
+from qmail.edge.machine.system_passwords import SystemPasswords
+from qmail.edge.machine.wipe import leave_no_dump
 from qmail.programs.pspawn_helper import LoginDesk
 from qmail.programs.pspawn_logins import TICK_S, Desks, Logins
 from qmail.programs.pspawn_sessions import Places, Sessions

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from qmail.core.passwd_line import PasswdEntry
-from qmail.core.password_check import PasswordCheck, Verdict
-from qmail.edge.wipe import wipe
+from qmail.core.login.passwd_line import PasswdEntry
+from qmail.core.login.password_check import PasswordCheck, Verdict
+from qmail.edge.machine.wipe import wipe
 from qmail.protocol.login_door import (
     Begin,
     Call,

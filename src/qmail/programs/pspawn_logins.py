@@ -21,11 +21,11 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Final
 
-from qmail.edge.child_desk import ChildDesk
-from qmail.edge.log import complain
-from qmail.edge.rights_door import RightsDoor
-from qmail.edge.station import Door
-from qmail.edge.wipe import wipe
+from qmail.edge.children.desk import ChildDesk
+from qmail.edge.doors.rights import RightsDoor
+from qmail.edge.doors.station import Door
+from qmail.edge.log.lines import complain
+from qmail.edge.machine.wipe import wipe
 from qmail.programs.pspawn_sessions import Claim, Sessions
 from qmail.protocol.login_door import (
     Accepted,

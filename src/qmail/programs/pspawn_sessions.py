@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from qmail.core.maildrop import open_maildrop
-from qmail.edge.pop3_service import serve
-from qmail.edge.session_child import Limits, Program, Session, fork_session
+from qmail.core.pop3.maildrop import open_maildrop
+from qmail.edge.children.session import Limits, Program, Session, fork_session
+from qmail.edge.pop3.service import serve
 from qmail.protocol.password_door import Mailbox
 from qmail.protocol.pop3_replies import MAILDIR_TROUBLE
 

@@ -5,9 +5,9 @@ It takes a name and a password from one bounded frame, and parses nothing else.
 
 import time
 
-from qmail.core.password_check import check_system
-from qmail.edge.system_passwords import SystemPasswords
-from qmail.edge.wipe import wipe
+from qmail.core.login.password_check import check_system
+from qmail.edge.machine.system_passwords import SystemPasswords
+from qmail.edge.machine.wipe import wipe
 from qmail.protocol.login_door import Refusal, Refused
 from qmail.protocol.password_door import Found, unpack_password
 from qmail.protocol.sasl import Credentials

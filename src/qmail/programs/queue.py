@@ -12,9 +12,15 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, become, home_folder
-from qmail.edge.log import complain
-from qmail.edge.station import call_door
+from qmail.edge.doors.station import call_door
+from qmail.edge.log.lines import complain
+from qmail.edge.machine.accounts import (
+    Accounts,
+    MissingAccountError,
+    accounts_of,
+    become,
+    home_folder,
+)
 from qmail.mail import ADDRESS_BYTES_MAX
 from qmail.protocol.doors import FRAME_BYTES_MAX, Receipt, Submission
 from qmail.protocol.exits import Exit, QueueExit
@@ -131,8 +137,8 @@ def write_alone(home: str, accounts: Accounts) -> None:
     """
     from qmail.core.clock import REAL_CLOCK  # noqa: PLC0415 - only without the service
     from qmail.core.fs import RealFs  # noqa: PLC0415
-    from qmail.core.queue_layout import find_layout  # noqa: PLC0415
-    from qmail.core.queue_write import QueueError, QueueWriter, write_all  # noqa: PLC0415
+    from qmail.core.queue.layout import find_layout  # noqa: PLC0415
+    from qmail.core.queue.write import QueueError, QueueWriter, write_all  # noqa: PLC0415
     from qmail.protocol.trace_id import TraceIds  # noqa: PLC0415
 
     uid = os.getuid()

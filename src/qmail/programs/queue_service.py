@@ -8,13 +8,13 @@ from typing import Final
 
 from qmail.core.clock import REAL_CLOCK, booted
 from qmail.core.fs import RealFs
-from qmail.core.queue_desk import Caller, Desk, Manners
-from qmail.core.queue_layout import find_layout
-from qmail.core.queue_write import QueueWriter
-from qmail.core.spares import Spares
-from qmail.edge.accounts import Accounts
-from qmail.edge.log import Log, complain, wants_records
-from qmail.edge.station import Door, Listener, Station, call_door, inherited_door
+from qmail.core.queue.desk import Caller, Desk, Manners
+from qmail.core.queue.layout import find_layout
+from qmail.core.queue.spares import Spares
+from qmail.core.queue.write import QueueWriter
+from qmail.edge.doors.station import Door, Listener, Station, call_door, inherited_door
+from qmail.edge.log.lines import Log, complain, wants_records
+from qmail.edge.machine.accounts import Accounts
 from qmail.protocol.doors import FRAME_BYTES_MAX, Notice
 from qmail.protocol.exits import Exit
 from qmail.protocol.netstring import FrameError, pack

@@ -14,17 +14,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.remote_delivery import Deliverer
-from qmail.core.settings import RemoteControls
-from qmail.edge.accounts import home_folder
-from qmail.edge.back_off import BackOff
-from qmail.edge.body import PART_BYTES, Body
-from qmail.edge.connect import CANNOT_READ, Message
-from qmail.edge.local_addresses import FreshLocalAddresses
-from qmail.edge.log import complain
-from qmail.edge.resolver import DnsResolver
-from qmail.edge.smtp_pool import TOTAL_S_MAX, Limits, Pool
+from qmail.core.remote.delivery import Deliverer
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.programs import RemoteControls
+from qmail.edge.dns.resolver import DnsResolver
+from qmail.edge.log.lines import complain
+from qmail.edge.machine.accounts import home_folder
+from qmail.edge.machine.local_addresses import FreshLocalAddresses
+from qmail.edge.smtp.back_off import BackOff
+from qmail.edge.smtp.body import PART_BYTES, Body
+from qmail.edge.smtp.connect import CANNOT_READ, Message
+from qmail.edge.smtp.pool import TOTAL_S_MAX, Limits, Pool
 from qmail.mail import Result, deferred, failed
 from qmail.protocol.exits import Exit
 from qmail.protocol.options import asks_for_help

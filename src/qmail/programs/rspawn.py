@@ -14,15 +14,15 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.core.controls import ControlError, control_reader
-from qmail.core.remote_delivery import read_remote_controls
-from qmail.core.settings import RemoteControls
-from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
-from qmail.edge.back_off import BackOff
-from qmail.edge.descriptors import raise_descriptor_limit, remote_slots
-from qmail.edge.event_loop import loop_factory
-from qmail.edge.log import complain
-from qmail.edge.station import inherited_door, peer_of
+from qmail.core.remote.delivery import read_remote_controls
+from qmail.core.settings.controls import ControlError, control_reader
+from qmail.core.settings.programs import RemoteControls
+from qmail.edge.doors.station import inherited_door, peer_of
+from qmail.edge.log.lines import complain
+from qmail.edge.machine.accounts import MissingAccountError, accounts_of, home_folder
+from qmail.edge.machine.descriptors import raise_descriptor_limit, remote_slots
+from qmail.edge.machine.event_loop import loop_factory
+from qmail.edge.smtp.back_off import BackOff
 from qmail.mail import Result, failed
 from qmail.programs.rspawn_door import JOBS_MAX, SendDoor
 from qmail.programs.rspawn_engines import (

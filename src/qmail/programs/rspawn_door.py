@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
-from qmail.edge.log import complain
+from qmail.edge.log.lines import complain
 from qmail.mail import Result, deferred
 from qmail.programs.rspawn_engines import OnReport
 from qmail.protocol.doors import JOB_FRAME_MAX, Job, LookAhead, Report, Slots

@@ -7,18 +7,18 @@ import stat
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from qmail.core.remote_delivery import Deliverer, all_together
-from qmail.core.settings import RemoteControls
-from qmail.edge.back_off import BackOff
-from qmail.edge.body import Body
-from qmail.edge.connect import CANNOT_READ, Message
-from qmail.edge.descriptors import NO_ROOM
-from qmail.edge.local_addresses import FreshLocalAddresses
-from qmail.edge.log import complain
-from qmail.edge.private_copy import private_copy
-from qmail.edge.remote_program import RemoteProgram
-from qmail.edge.resolver import DnsResolver
-from qmail.edge.smtp_pool import TOTAL_S_MAX, Limits, Pool
+from qmail.core.remote.delivery import Deliverer, all_together
+from qmail.core.settings.programs import RemoteControls
+from qmail.edge.children.private_copy import private_copy
+from qmail.edge.dns.resolver import DnsResolver
+from qmail.edge.log.lines import complain
+from qmail.edge.machine.descriptors import NO_ROOM
+from qmail.edge.machine.local_addresses import FreshLocalAddresses
+from qmail.edge.smtp.back_off import BackOff
+from qmail.edge.smtp.body import Body
+from qmail.edge.smtp.connect import CANNOT_READ, Message
+from qmail.edge.smtp.pool import TOTAL_S_MAX, Limits, Pool
+from qmail.edge.submit.remote_program import RemoteProgram
 from qmail.mail import Result, deferred
 from qmail.protocol.doors import Job
 from qmail.protocol.remote_reports import NO_DESCRIPTOR, Ending, Outcome

@@ -1,7 +1,7 @@
 """qmail-send: decides where each message goes, when, and whether to bounce. Runs as qmails.
 
 It listens at run/send for qmail-queue's notices and calls qmail-lspawn, qmail-rspawn, qmail-clean
-and, for bounces, qmail-queue. The decisions are in core/dispatch.py; here are doors and signals.
+and, for bounces, qmail-queue. The decisions are in core/send/; here are doors and signals.
 Source: spec/queue.md 7.
 """
 
@@ -14,22 +14,22 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.core.bounce import bounce_controls
+from qmail.core.addresses.routing import routes_from
+from qmail.core.bounce.rules import bounce_controls
 from qmail.core.clock import REAL_CLOCK, booted
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.dispatch import Dispatcher
-from qmail.core.dispatch_values import Policy
 from qmail.core.fs import RealFs
-from qmail.core.host_limits import host_limits
-from qmail.core.queue_engine import EngineError
-from qmail.core.queue_layout import find_layout
-from qmail.core.queue_read import DiskQueue
-from qmail.core.routing import routes_from
-from qmail.core.settings import SendControls
-from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
-from qmail.edge.caller import CALL_AGAIN_S, Caller, Line
-from qmail.edge.log import Log, complain, wants_records
-from qmail.edge.station import Door, Listener, Station, inherited_door
+from qmail.core.queue.engine import EngineError
+from qmail.core.queue.layout import find_layout
+from qmail.core.queue.read import DiskQueue
+from qmail.core.send.dispatch import Dispatcher
+from qmail.core.send.values import Policy
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.host_limits import host_limits
+from qmail.core.settings.programs import SendControls
+from qmail.edge.doors.caller import CALL_AGAIN_S, Caller, Line
+from qmail.edge.doors.station import Door, Listener, Station, inherited_door
+from qmail.edge.log.lines import Log, complain, wants_records
+from qmail.edge.machine.accounts import Accounts, MissingAccountError, accounts_of, home_folder
 from qmail.mail import Channel
 from qmail.programs.send_bounces import BounceDesk
 from qmail.programs.send_control import ControlDesk

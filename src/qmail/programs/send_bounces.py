@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final, Protocol
 
-from qmail.core.bounce import Material
-from qmail.core.bounce_form import bounce_parts
-from qmail.core.dispatch_values import Bounce, Message
-from qmail.edge.caller import Caller, Line
-from qmail.edge.doorway import forget_folders
-from qmail.edge.station import Station
-from qmail.edge.submit import submit
+from qmail.core.bounce.form import bounce_parts
+from qmail.core.bounce.rules import Material
+from qmail.core.send.values import Bounce, Message
+from qmail.edge.doors.caller import Caller, Line
+from qmail.edge.doors.doorway import forget_folders
+from qmail.edge.doors.station import Station
+from qmail.edge.submit.queue import submit
 from qmail.mail import Letter, Result
 from qmail.protocol.doors import MESSAGE_INLINE_MAX, Receipt, Submission
 from qmail.protocol.exits import queue_result

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from qmail.core.operator import Answers, Operator
-from qmail.core.operator_acts import PAUSE
-from qmail.edge.admission import Admission
-from qmail.edge.station import Door, Station
+from qmail.core.send.operator import Answers, Operator
+from qmail.core.send.operator_acts import PAUSE
+from qmail.edge.doors.admission import Admission
+from qmail.edge.doors.station import Door, Station
 from qmail.protocol.control_door import QUESTION_FRAME_MAX, Answer, Question
 from qmail.protocol.netstring import FrameError
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import sys
 
-from qmail.core.inject_run import Codes, inject
-from qmail.core.inject_world import Edge, make_world
-from qmail.core.sendmail_order import BadArgumentError, author, make_request
-from qmail.edge.home import home_folder
-from qmail.edge.standard import read_input, say, write_output
-from qmail.edge.submit import submit
+from qmail.core.inject.run import Codes, inject
+from qmail.core.inject.sendmail_order import BadArgumentError, author, make_request
+from qmail.core.inject.world import Edge, make_world
+from qmail.edge.machine.home import home_folder
+from qmail.edge.machine.standard import read_input, say, write_output
+from qmail.edge.submit.queue import submit
 from qmail.protocol import sysexits
 from qmail.protocol.options import OptionError, asks_for_help
 from qmail.protocol.sendmail_options import read_command

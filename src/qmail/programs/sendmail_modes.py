@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from qmail.edge.home import command_path, home_folder
-from qmail.edge.standard import read_input, say
+from qmail.edge.machine.home import command_path, home_folder
+from qmail.edge.machine.standard import read_input, say
 from qmail.protocol import sysexits
 
 TYPE_CHECKING = False

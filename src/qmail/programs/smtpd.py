@@ -8,15 +8,15 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from qmail.core.controls import ControlError, control_reader
-from qmail.core.relay import more_hosts_of
-from qmail.core.smtp_policy import SmtpPolicy, read_policy
-from qmail.edge.home import home_folder
-from qmail.edge.log import complain
+from qmail.core.settings.controls import ControlError, control_reader
+from qmail.core.smtp.policy import SmtpPolicy, read_policy
+from qmail.core.smtp.relay import more_hosts_of
+from qmail.edge.log.lines import complain
+from qmail.edge.machine.home import home_folder
 from qmail.protocol.exits import Exit
 
 if TYPE_CHECKING:
-    from qmail.edge.local_addresses import FreshLocalAddresses
+    from qmail.edge.machine.local_addresses import FreshLocalAddresses
 
 NAME: Final = "qmail-smtpd"
 LISTENERS: Final = "QMAIL_LISTENERS"
@@ -35,7 +35,7 @@ _FRESH: "list[FreshLocalAddresses]" = []
 def own_addresses() -> frozenset[str]:
     """Return the addresses that mean this host (spec/smtp.md A.4)."""
     # Imported at the first address literal, which hardly any conversation has.
-    from qmail.edge.local_addresses import FreshLocalAddresses  # noqa: PLC0415
+    from qmail.edge.machine.local_addresses import FreshLocalAddresses  # noqa: PLC0415
 
     if not _FRESH:
         _FRESH.append(FreshLocalAddresses())

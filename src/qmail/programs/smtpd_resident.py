@@ -7,19 +7,19 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.core.controls import ControlError, control_reader
 from qmail.core.dates import mail_date
-from qmail.core.guessing import Guesses
-from qmail.core.relay import OwnAddresses, more_hosts_of
-from qmail.core.smtp_policy import SmtpPolicy, read_policy
-from qmail.edge.accounts import accounts_of
-from qmail.edge.descriptors import raise_descriptor_limit, room
-from qmail.edge.event_loop import inherit, run_to_end
-from qmail.edge.log import Log, complain
-from qmail.edge.program_line import ProgramCourier
-from qmail.edge.queue_line import QueueLine
-from qmail.edge.serve import SESSIONS_MAX, SmtpServer
-from qmail.edge.verify_line import VerifyLine
+from qmail.core.settings.controls import ControlError, control_reader
+from qmail.core.smtp.guessing import Guesses
+from qmail.core.smtp.policy import SmtpPolicy, read_policy
+from qmail.core.smtp.relay import OwnAddresses, more_hosts_of
+from qmail.edge.doors.queue_line import QueueLine
+from qmail.edge.doors.verify_line import VerifyLine
+from qmail.edge.log.lines import Log, complain
+from qmail.edge.machine.accounts import accounts_of
+from qmail.edge.machine.descriptors import raise_descriptor_limit, room
+from qmail.edge.machine.event_loop import inherit, run_to_end
+from qmail.edge.smtp.server import SESSIONS_MAX, SmtpServer
+from qmail.edge.submit.program_line import ProgramCourier
 
 NAME: Final = "qmail-smtpd"
 LOG_FD: Final = 1

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NoReturn
 
 from qmail.core.dates import mail_date
-from qmail.core.guessing import hold_s
-from qmail.core.smtp_policy import SmtpPolicy
-from qmail.edge.log import complain
-from qmail.edge.smtp_log import refusal_line
-from qmail.edge.submit import submit
-from qmail.edge.verify_call import ask_verifier
-from qmail.edge.wire import GoneError, Wire
+from qmail.core.smtp.guessing import hold_s
+from qmail.core.smtp.policy import SmtpPolicy
+from qmail.edge.doors.verify_call import ask_verifier
+from qmail.edge.log.lines import complain
+from qmail.edge.smtp.log import refusal_line
+from qmail.edge.submit.queue import submit
+from qmail.edge.wires.wire import GoneError, Wire
 from qmail.protocol import reply as replies
 from qmail.protocol.reply import Reply
 from qmail.protocol.smtp_server import (

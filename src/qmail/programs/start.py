@@ -18,24 +18,30 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.places import DOORS
-from qmail.core.settings import Listener, LogControls, StartControls
-from qmail.edge.accounts import Account, Accounts, MissingAccountError, accounts_of, home_folder
-from qmail.edge.certificate import CERTIFICATE, certificate_files
-from qmail.edge.descriptors import raise_descriptor_limit
-from qmail.edge.doorway import door_path
-from qmail.edge.log import RECORDS, Log, complain
-from qmail.edge.log_pipe import LogPipe
-from qmail.edge.offspring import ended_statuses
-from qmail.edge.station import Station, listen_door
-from qmail.edge.supervise import (
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.places import DOORS
+from qmail.core.settings.programs import Listener, LogControls, StartControls
+from qmail.edge.children.offspring import ended_statuses
+from qmail.edge.children.supervise import (
     Child,
     Program,
     describe_end,
     ended,
     start,
 )
+from qmail.edge.doors.doorway import door_path
+from qmail.edge.doors.station import Station, listen_door
+from qmail.edge.log.lines import RECORDS, Log, complain
+from qmail.edge.log.pipe import LogPipe
+from qmail.edge.machine.accounts import (
+    Account,
+    Accounts,
+    MissingAccountError,
+    accounts_of,
+    home_folder,
+)
+from qmail.edge.machine.descriptors import raise_descriptor_limit
+from qmail.edge.tls.certificate import CERTIFICATE, certificate_files
 from qmail.protocol.exits import Exit
 
 # Program: account, whether it stays root, its doors. Started in this order, stopped in waves.

@@ -14,20 +14,20 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.local_controls import LocalControls
-from qmail.core.owners import Owners
-from qmail.core.routing import Routes, routes_from
-from qmail.core.settings import SendControls
-from qmail.core.verification import by_owner, by_route
-from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
-from qmail.edge.admission import Admission
-from qmail.edge.caller import CALL_AGAIN_S, Caller, Line
-from qmail.edge.log import complain
-from qmail.edge.lookup import Lookup
-from qmail.edge.offspring import ended_children
-from qmail.edge.passwd import Machine
-from qmail.edge.station import Door, Station, inherited_door
+from qmail.core.addresses.owners import Owners
+from qmail.core.addresses.routing import Routes, routes_from
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.local import LocalControls
+from qmail.core.settings.programs import SendControls
+from qmail.core.smtp.verification import by_owner, by_route
+from qmail.edge.children.lookup import Lookup
+from qmail.edge.children.offspring import ended_children
+from qmail.edge.doors.admission import Admission
+from qmail.edge.doors.caller import CALL_AGAIN_S, Caller, Line
+from qmail.edge.doors.station import Door, Station, inherited_door
+from qmail.edge.log.lines import complain
+from qmail.edge.machine.accounts import Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.machine.passwd import Machine
 from qmail.mail import ADDRESS_BYTES_MAX
 from qmail.protocol.doors import REPORT_FRAME_MAX, Report
 from qmail.protocol.exits import Exit

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
+from qmail.edge.machine.accounts import MissingAccountError, accounts_of, home_folder
 from qmail.utilities.check_aliases import check_aliases
 from qmail.utilities.check_controls import check_controls
 from qmail.utilities.check_domains import check_domains

@@ -4,16 +4,16 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
+from qmail.core.addresses.users import ALIAS, LookupTroubleError, owner_of
+from qmail.core.aliases.forward_order import READABLE, read_order
+from qmail.core.aliases.forward_table import stored_entries
 from qmail.core.cdb import Cdb, CdbError
-from qmail.core.dotqmail import DOTQMAIL_BYTES_MAX, Program, parse
-from qmail.core.forward_order import READABLE, read_order
-from qmail.core.forward_table import stored_entries
 from qmail.core.freshness import Freshness, freshness
+from qmail.core.local.dotqmail import DOTQMAIL_BYTES_MAX, Program, parse
 from qmail.core.shell_words import simple_words
-from qmail.core.users import ALIAS, LookupTroubleError, owner_of
 from qmail.core.whole_files import read_whole
-from qmail.edge.accounts import Accounts
-from qmail.edge.passwd import Machine
+from qmail.edge.machine.accounts import Accounts
+from qmail.edge.machine.passwd import Machine
 from qmail.protocol.options import OptionError
 from qmail.utilities.check_report import Report
 

@@ -4,7 +4,9 @@ import os
 import stat
 from typing import Final
 
-from qmail.core.controls import (
+from qmail.core.fs import RealFs
+from qmail.core.queue.layout import find_layout
+from qmail.core.settings.controls import (
     ControlError,
     Line,
     ReadFile,
@@ -15,13 +17,11 @@ from qmail.core.controls import (
     settings,
     split_lines,
 )
-from qmail.core.fs import RealFs
-from qmail.core.places import read_split
-from qmail.core.queue_layout import find_layout
-from qmail.core.relay import MORE_HOSTS
-from qmail.core.settings import PROGRAM_CONTROLS, StartControls
-from qmail.edge.accounts import Accounts
-from qmail.edge.certificate import CERTIFICATE, KEY
+from qmail.core.settings.places import read_split
+from qmail.core.settings.programs import PROGRAM_CONTROLS, StartControls
+from qmail.core.smtp.relay import MORE_HOSTS
+from qmail.edge.machine.accounts import Accounts
+from qmail.edge.tls.certificate import CERTIFICATE, KEY
 from qmail.utilities.check_report import Report
 
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH

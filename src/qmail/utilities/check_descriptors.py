@@ -4,11 +4,11 @@ import resource
 from collections.abc import Mapping
 from typing import Final
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.settings import SendControls
-from qmail.edge.descriptors import WANTED, local_slots, remote_slots, room
-from qmail.edge.processes import Process, descriptor_limit_of
-from qmail.edge.serve import SESSIONS_MAX
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.programs import SendControls
+from qmail.edge.machine.descriptors import WANTED, local_slots, remote_slots, room
+from qmail.edge.machine.processes import Process, descriptor_limit_of
+from qmail.edge.smtp.server import SESSIONS_MAX
 from qmail.utilities.check_report import Report
 
 CURE: Final = "raise it where qmail-start is started (ulimit -Hn, LimitNOFILE= of systemd)"

@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from qmail.core.addresses.owners import Owners
 from qmail.core.cdb import Cdb, CdbError
-from qmail.core.controls import (
+from qmail.core.freshness import Freshness, freshness
+from qmail.core.local.dotqmail import candidates, safe_ext
+from qmail.core.settings.controls import (
     ControlError,
     ReadFile,
     control_reader,
@@ -15,14 +18,11 @@ from qmail.core.controls import (
     parse_domains,
     split_lines,
 )
-from qmail.core.dotqmail import candidates, safe_ext
-from qmail.core.freshness import Freshness, freshness
-from qmail.core.local_controls import LocalControls
-from qmail.core.owners import Owners
-from qmail.core.relay import MORE_HOSTS, Recipients, more_hosts_of
-from qmail.core.settings import parse_virtualdomains
-from qmail.edge.accounts import Accounts
-from qmail.edge.passwd import Machine
+from qmail.core.settings.local import LocalControls
+from qmail.core.settings.programs import parse_virtualdomains
+from qmail.core.smtp.relay import MORE_HOSTS, Recipients, more_hosts_of
+from qmail.edge.machine.accounts import Accounts
+from qmail.edge.machine.passwd import Machine
 from qmail.protocol.local_door import Owner
 from qmail.utilities.check_report import Report
 

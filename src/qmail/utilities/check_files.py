@@ -9,14 +9,14 @@ from typing import Final
 
 import qmail
 from qmail.core.fs import RealFs
-from qmail.core.places import COMMANDS, Kind, Place, places, split_made
-from qmail.core.queue_layout import PARKED, SPLIT_DEFAULT, is_number
-from qmail.core.queue_moves import UNFINISHED
-from qmail.core.queue_parked import NAME as PARKED_NAME
-from qmail.edge.accounts import Accounts
-from qmail.edge.home_maker import ids_of, shown_owner
-from qmail.edge.mounts import MEMORY_TYPES, NETWORK_TYPES, file_system_type
-from qmail.edge.openness import closed_below, closed_part
+from qmail.core.queue.layout import PARKED, SPLIT_DEFAULT, is_number
+from qmail.core.repair.moves import UNFINISHED
+from qmail.core.repair.parked import NAME as PARKED_NAME
+from qmail.core.settings.places import COMMANDS, Kind, Place, places, split_made
+from qmail.edge.machine.accounts import Accounts
+from qmail.edge.machine.home_maker import ids_of, shown_owner
+from qmail.edge.machine.mounts import MEMORY_TYPES, NETWORK_TYPES, file_system_type
+from qmail.edge.machine.openness import closed_below, closed_part
 from qmail.launchers import PROGRAMS
 from qmail.utilities.check_report import Report
 

@@ -5,14 +5,14 @@ import shutil
 import stat
 from typing import Final
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.login_controls import LoginControls
-from qmail.core.passwd_file import FILE_BYTES_MAX, passwd_lines, wrong_lines
-from qmail.core.passwd_line import LINES, PasswdEntry, PasswdLineError, parse_passwd_line
+from qmail.core.login.passwd_file import FILE_BYTES_MAX, passwd_lines, wrong_lines
+from qmail.core.login.passwd_line import LINES, PasswdEntry, PasswdLineError, parse_passwd_line
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.login import LoginControls
 from qmail.core.whole_files import read_whole
-from qmail.edge.accounts import Accounts
-from qmail.edge.home_maker import shown_owner
-from qmail.edge.passwd import Machine
+from qmail.edge.machine.accounts import Accounts
+from qmail.edge.machine.home_maker import shown_owner
+from qmail.edge.machine.passwd import Machine
 from qmail.utilities.check_report import Report
 
 SHOWN_MAX: Final = 5

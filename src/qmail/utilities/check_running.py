@@ -7,12 +7,11 @@ import stat
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.places import DOORS
-from qmail.core.settings import Listener, LogControls, StartControls
-from qmail.edge.accounts import ACCOUNT_GROUPS, Accounts
-from qmail.edge.certificate import certificate_files
-from qmail.edge.processes import (
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.places import DOORS
+from qmail.core.settings.programs import Listener, LogControls, StartControls
+from qmail.edge.machine.accounts import ACCOUNT_GROUPS, Accounts
+from qmail.edge.machine.processes import (
     ListeningSocket,
     Process,
     holder_of,
@@ -20,6 +19,7 @@ from qmail.edge.processes import (
     processes_of,
     socket_inodes,
 )
+from qmail.edge.tls.certificate import certificate_files
 from qmail.utilities.check_descriptors import check_descriptors
 from qmail.utilities.check_report import Report
 

@@ -6,18 +6,18 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.settings import Listener, StartControls
-from qmail.edge.accounts import Accounts
-from qmail.edge.certificate import (
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.programs import Listener, StartControls
+from qmail.edge.children.answer import NoAnswerError, ask_child
+from qmail.edge.machine.accounts import Accounts
+from qmail.edge.tls.certificate import (
     CERTIFICATE,
     BadCertificateError,
     Facts,
     certificate_files,
     facts_of,
 )
-from qmail.edge.child_answer import NoAnswerError, ask_child
-from qmail.edge.tls import TlsError, server_context
+from qmail.edge.tls.session import TlsError, server_context
 from qmail.utilities.check_report import Report
 
 READER: Final = "qmaild"

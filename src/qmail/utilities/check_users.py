@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
-from qmail.core.assign import (
+from qmail.core.addresses.assign import (
     ASSIGN,
     WILDCHARS_KEY,
     AssignError,
@@ -15,10 +15,10 @@ from qmail.core.assign import (
     lines_of,
     unpack_owner,
 )
+from qmail.core.addresses.owners import CDB
 from qmail.core.cdb import Cdb, CdbError
 from qmail.core.freshness import Freshness, freshness
-from qmail.core.owners import CDB
-from qmail.edge.accounts import Accounts
+from qmail.edge.machine.accounts import Accounts
 from qmail.utilities.check_report import Report
 
 SHOWN_MAX: Final = 5

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from itertools import chain
 
-from qmail.edge.line_tool import (
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import (
     DONE,
     PERMANENT,
     STOP,
@@ -17,7 +18,6 @@ from qmail.edge.line_tool import (
     run_tool,
     variable,
 )
-from qmail.edge.standard import say
 from qmail.protocol.options import asks_for_help
 
 TYPE_CHECKING = False

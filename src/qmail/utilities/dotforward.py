@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from itertools import chain
 
-from qmail.core.control_lines import ControlError, control_reader
-from qmail.core.dot_forward import FORWARD, DotForward, ForwardFileError
-from qmail.core.forward_files import ClosedFileError, plan_files
-from qmail.edge.home import home_folder
-from qmail.edge.line_tool import (
+from qmail.core.aliases.dot_forward import FORWARD, DotForward, ForwardFileError
+from qmail.core.aliases.forward_files import ClosedFileError, plan_files
+from qmail.core.settings.lines import ControlError, control_reader
+from qmail.edge.machine.home import home_folder
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import (
     DONE,
     PERMANENT,
     SHELL,
@@ -21,7 +22,6 @@ from qmail.edge.line_tool import (
     queue_message,
     run_tool,
 )
-from qmail.edge.standard import say
 from qmail.protocol.alias_words import PROGRAM
 from qmail.protocol.options import OptionError, asks_for_help, split_options
 from qmail.protocol.refusals import REFUSALS

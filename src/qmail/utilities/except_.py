@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qmail.edge.line_tool import DONE, PERMANENT, TEMPORARY, run_program, run_tool
-from qmail.edge.standard import say
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import DONE, PERMANENT, TEMPORARY, run_program, run_tool
 from qmail.protocol.options import asks_for_help
 
 TYPE_CHECKING = False

@@ -14,14 +14,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.explain_dotqmail import LocalQuestion
-from qmail.core.explain_rcpt import answered
-from qmail.core.explanation import Explanation, Part, Question, Step, printable, worst
-from qmail.core.settings import StartControls
-from qmail.edge.accounts import MissingAccountError, accounts_of, home_folder
-from qmail.edge.passwd import Machine
-from qmail.edge.processes import processes_of
+from qmail.core.explain.dotqmail import LocalQuestion
+from qmail.core.explain.explanation import Explanation, Part, Question, Step, printable, worst
+from qmail.core.explain.rcpt import answered
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.programs import StartControls
+from qmail.edge.machine.accounts import MissingAccountError, accounts_of, home_folder
+from qmail.edge.machine.passwd import Machine
+from qmail.edge.machine.processes import processes_of
 from qmail.mail import ADDRESS_BYTES_MAX
 from qmail.protocol.doors import number
 from qmail.protocol.exits import Exit
@@ -221,7 +221,7 @@ def _together(question: Question, before: list[Part], parts: list[Part]) -> Expl
 
 
 def _existence(parts: Sequence[Part]) -> Verdict:
-    """Return what qmail-verify would say of an address (core/verification.py)."""
+    """Return what qmail-verify would say of an address (core/smtp/verification.py)."""
     channel = parts[0].facts[:1]
     if channel != (b"local",):
         return Verdict.KNOWN if channel else Verdict.UNSURE

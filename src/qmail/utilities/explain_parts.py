@@ -8,23 +8,23 @@ from functools import partial
 from random import SystemRandom
 from typing import Final
 
-from qmail.core.assign import ASSIGN, lines_of
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.explain_account import AccountSources, explain_account
-from qmail.core.explain_dotqmail import LocalQuestion, explain_delivery
-from qmail.core.explain_rcpt import RcptSources, explain_rcpt
-from qmail.core.explain_remote import explain_remote
-from qmail.core.explain_route import explain_route
-from qmail.core.explanation import PART_BYTES_MAX, Part, Question, Step, printable
-from qmail.core.local_controls import LocalControls
-from qmail.core.owners import CDB, Owners
-from qmail.core.relay import more_hosts_of
-from qmail.core.users import Directory
-from qmail.core.watching import unreadable
-from qmail.edge.accounts import Accounts
-from qmail.edge.child_answer import NoAnswerError, ask_child
-from qmail.edge.local_addresses import read_local_addresses
-from qmail.edge.resolver import DnsResolver
+from qmail.core.addresses.assign import ASSIGN, lines_of
+from qmail.core.addresses.owners import CDB, Owners
+from qmail.core.addresses.users import Directory
+from qmail.core.explain.account import AccountSources, explain_account
+from qmail.core.explain.dotqmail import LocalQuestion, explain_delivery
+from qmail.core.explain.explanation import PART_BYTES_MAX, Part, Question, Step, printable
+from qmail.core.explain.rcpt import RcptSources, explain_rcpt
+from qmail.core.explain.remote import explain_remote
+from qmail.core.explain.route import explain_route
+from qmail.core.explain.watching import unreadable
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.local import LocalControls
+from qmail.core.smtp.relay import more_hosts_of
+from qmail.edge.children.answer import NoAnswerError, ask_child
+from qmail.edge.dns.resolver import DnsResolver
+from qmail.edge.machine.accounts import Accounts
+from qmail.edge.machine.local_addresses import read_local_addresses
 from qmail.protocol.exits import Exit
 from qmail.protocol.netstring import FrameError
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from qmail.core.explanation import Explanation, Step, printable
+from qmail.core.explain.explanation import Explanation, Step, printable
 from qmail.protocol.exits import Exit
 
 WHERE_WIDTH_MAX: Final = 42

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from itertools import chain
 
-from qmail.core.forward_order import Order, plan_order, read_order
-from qmail.core.forward_table import Forward, ForwardError
-from qmail.edge.line_tool import (
+from qmail.core.aliases.forward_order import Order, plan_order, read_order
+from qmail.core.aliases.forward_table import Forward, ForwardError
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import (
     DONE,
     PERMANENT,
     SHELL,
@@ -24,7 +25,6 @@ from qmail.edge.line_tool import (
     run_tool,
     variable,
 )
-from qmail.edge.standard import say
 from qmail.protocol.options import OptionError, asks_for_help
 from qmail.protocol.refusals import REFUSALS
 

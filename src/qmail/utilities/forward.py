@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from itertools import chain
 
-from qmail.edge.line_tool import DONE, PERMANENT, message, queue_message, run_tool, variable
-from qmail.edge.standard import say
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import DONE, PERMANENT, message, queue_message, run_tool, variable
 from qmail.protocol.options import asks_for_help
 
 TYPE_CHECKING = False

@@ -9,10 +9,16 @@ import os
 import sys
 import time
 
-from qmail.core.header_tools import last_date, local_time, received_line, split_message, values
-from qmail.core.print822 import printed
-from qmail.edge.line_tool import DONE, PERMANENT, ToolError, run_tool, standard_input
-from qmail.edge.standard import say, write_output
+from qmail.core.tools.header_tools import (
+    last_date,
+    local_time,
+    received_line,
+    split_message,
+    values,
+)
+from qmail.core.tools.print822 import printed
+from qmail.edge.machine.standard import say, write_output
+from qmail.edge.tools.line_tool import DONE, PERMANENT, ToolError, run_tool, standard_input
 from qmail.protocol.date_field import when_of
 from qmail.protocol.header import HeaderTooLongError
 from qmail.protocol.options import asks_for_help

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from qmail.core.header_tools import names_one, split_message
-from qmail.edge.line_tool import DONE, PERMANENT, ToolError, message, run_tool
-from qmail.edge.standard import say
+from qmail.core.tools.header_tools import names_one, split_message
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import DONE, PERMANENT, ToolError, message, run_tool
 from qmail.protocol.header import HeaderTooLongError
 from qmail.protocol.options import asks_for_help
 

@@ -11,9 +11,9 @@ import stat
 import sys
 from collections.abc import Callable, Sequence
 
-from qmail.core.controls import ControlError, ReadFile, control_reader, split_lines
 from qmail.core.fs import RealFs
-from qmail.core.places import (
+from qmail.core.settings.controls import ControlError, ReadFile, control_reader, split_lines
+from qmail.core.settings.places import (
     COMMANDS,
     FIRST_ALIAS_TEXT,
     FIRST_ALIASES,
@@ -24,18 +24,18 @@ from qmail.core.places import (
     read_split,
     split_made,
 )
-from qmail.core.settings import parse_listeners
-from qmail.edge.account_maker import AccountToolError, make_accounts
-from qmail.edge.accounts import (
+from qmail.core.settings.programs import parse_listeners
+from qmail.edge.machine.account_maker import AccountToolError, make_accounts
+from qmail.edge.machine.accounts import (
     Accounts,
     MissingAccountError,
     home_folder,
     one_account,
     separate_accounts,
 )
-from qmail.edge.home_maker import HomeError, HomeMaker, ids_of
-from qmail.edge.host_name import is_host, own_host_name
-from qmail.edge.user_maildirs import make_user_maildirs
+from qmail.edge.machine.home_maker import HomeError, HomeMaker, ids_of
+from qmail.edge.machine.host_name import is_host, own_host_name
+from qmail.edge.machine.user_maildirs import make_user_maildirs
 from qmail.launchers import PROGRAMS
 from qmail.protocol.exits import Exit
 from qmail.utilities.init_certificate import write_certificate

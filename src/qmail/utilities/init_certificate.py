@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Final
 
-from qmail.edge.accounts import Accounts
-from qmail.edge.certificate import CERTIFICATE, KEY, certificate_files
-from qmail.edge.certificate_maker import DAYS, CannotMakeError, self_signed
-from qmail.edge.home_maker import HomeMaker, ids_of
+from qmail.edge.machine.accounts import Accounts
+from qmail.edge.machine.home_maker import HomeMaker, ids_of
+from qmail.edge.tls.certificate import CERTIFICATE, KEY, certificate_files
+from qmail.edge.tls.certificate_maker import DAYS, CannotMakeError, self_signed
 
 OWNER: Final = ("qmaild", "qmail")
 MODE: Final = 0o400

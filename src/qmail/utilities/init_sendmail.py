@@ -12,9 +12,9 @@ from typing import Final
 from qmail.core.cdb import Cdb, CdbError
 from qmail.core.freshness import Freshness, freshness
 from qmail.core.whole_files import read_whole
-from qmail.edge.accounts import Accounts
-from qmail.edge.home import command_path
-from qmail.edge.home_maker import HomeError, HomeMaker, ids_of
+from qmail.edge.machine.accounts import Accounts
+from qmail.edge.machine.home import command_path
+from qmail.edge.machine.home_maker import HomeError, HomeMaker, ids_of
 
 ALIASES: Final = "/etc/aliases"
 ALIASES_TEXT: Final = (

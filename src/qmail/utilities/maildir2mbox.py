@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 
 from qmail.core.fs import RealFs
-from qmail.core.maildir_sweep import remove_stale
-from qmail.core.mbox import LOCK_S_MAX
-from qmail.core.mbox_filling import Mailbox, fill
-from qmail.edge.shell import lock_exclusively
+from qmail.core.local.maildir_sweep import remove_stale
+from qmail.core.local.mbox import LOCK_S_MAX
+from qmail.core.local.mbox_filling import Mailbox, fill
+from qmail.edge.children.shell import lock_exclusively
 from qmail.protocol.exits import Exit
 from qmail.protocol.options import asks_for_help
 

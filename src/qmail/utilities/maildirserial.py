@@ -5,15 +5,15 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from qmail.core.control_lines import ControlError, control_reader
 from qmail.core.fs import RealFs
-from qmail.core.serial_bounce import Bouncer, read_bounce_controls
-from qmail.core.serial_run import Job, Outside, Returned, send_all
-from qmail.edge.home import home_folder
-from qmail.edge.line_tool import PERMANENT, ToolError, reason_of, run_tool
-from qmail.edge.serial_client import carry
-from qmail.edge.standard import say
-from qmail.edge.submit import submit
+from qmail.core.serial.bounce import Bouncer, read_bounce_controls
+from qmail.core.serial.run import Job, Outside, Returned, send_all
+from qmail.core.settings.lines import ControlError, control_reader
+from qmail.edge.machine.home import home_folder
+from qmail.edge.machine.standard import say
+from qmail.edge.submit.queue import submit
+from qmail.edge.tools.line_tool import PERMANENT, ToolError, reason_of, run_tool
+from qmail.edge.tools.serial_client import carry
 from qmail.mail import BadEnvelopeError, Envelope, Result
 from qmail.protocol.options import OptionError, asks_for_help, split_options
 

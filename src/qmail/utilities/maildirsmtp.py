@@ -6,8 +6,8 @@ import _signal
 import os
 import sys
 
-from qmail.edge.line_tool import PERMANENT, ToolError, command, reason_of, run_tool
-from qmail.edge.standard import say
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import PERMANENT, ToolError, command, reason_of, run_tool
 from qmail.protocol.options import asks_for_help
 
 TYPE_CHECKING = False

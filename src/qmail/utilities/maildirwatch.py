@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from qmail.core.fs import Fs, RealFs
-from qmail.core.maildir import NEW
-from qmail.core.maildir_reading import messages
-from qmail.core.maildir_sweep import remove_stale
-from qmail.core.summary import beginning, gist, printable
-from qmail.edge.standard import write_output
+from qmail.core.local.maildir import NEW
+from qmail.core.local.maildir_reading import messages
+from qmail.core.local.maildir_sweep import remove_stale
+from qmail.core.tools.summary import beginning, gist, printable
+from qmail.edge.machine.standard import write_output
 from qmail.protocol.exits import Exit
 from qmail.protocol.header import Field
 from qmail.protocol.options import asks_for_help

@@ -9,19 +9,19 @@ from __future__ import annotations
 import os
 import pwd
 
-from qmail.core.alias_entries import PERMANENT as TOO_LONG
-from qmail.core.aliases import ALIASES_BYTES_MAX, AliasTable, ListUse, read_aliases
+from qmail.core.aliases.entries import PERMANENT as TOO_LONG
+from qmail.core.aliases.list_files import make_list
+from qmail.core.aliases.source import ALIASES_BYTES_MAX, AliasTable, ListUse, read_aliases
 from qmail.core.cdb import CdbError, write_cdb
-from qmail.core.control_hosts import read_hosts
-from qmail.core.control_lines import ControlError, control_reader
 from qmail.core.freshness import Freshness, freshness
-from qmail.core.list_files import make_list
-from qmail.core.rewriting import Rewriter
+from qmail.core.inject.rewriting import Rewriter
+from qmail.core.settings.hosts import read_hosts
+from qmail.core.settings.lines import ControlError, control_reader
 from qmail.core.whole_files import read_whole
-from qmail.edge.home import home_folder
-from qmail.edge.line_tool import DONE, PERMANENT, TEMPORARY, ToolError, reason_of, run_tool
-from qmail.edge.ownership import others_part
-from qmail.edge.standard import say
+from qmail.edge.machine.home import home_folder
+from qmail.edge.machine.ownership import others_part
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import DONE, PERMANENT, TEMPORARY, ToolError, reason_of, run_tool
 from qmail.protocol.options import OptionError, asks_for_help, split_options
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final
 
-    from qmail.core.alias_entries import Problem
+    from qmail.core.aliases.entries import Problem
 
 NAME: Final = "newaliases"
 USAGE: Final = "newaliases: usage: newaliases [ file ]"

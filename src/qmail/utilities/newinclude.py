@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from qmail.core.control_hosts import read_hosts
-from qmail.core.control_lines import ControlError, control_reader
-from qmail.core.list_files import make_list
-from qmail.core.rewriting import Rewriter
-from qmail.edge.home import home_folder
-from qmail.edge.line_tool import DONE, PERMANENT, TEMPORARY, ToolError, run_tool
-from qmail.edge.standard import say
+from qmail.core.aliases.list_files import make_list
+from qmail.core.inject.rewriting import Rewriter
+from qmail.core.settings.hosts import read_hosts
+from qmail.core.settings.lines import ControlError, control_reader
+from qmail.edge.machine.home import home_folder
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import DONE, PERMANENT, TEMPORARY, ToolError, run_tool
 from qmail.protocol.options import asks_for_help
 
 TYPE_CHECKING = False

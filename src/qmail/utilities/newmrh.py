@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from qmail.core.cdb import CdbError, write_cdb
-from qmail.core.controls import (
+from qmail.core.settings.controls import (
     ControlError,
     Line,
     control_reader,
@@ -12,8 +12,8 @@ from qmail.core.controls import (
     parse_domain,
     split_lines,
 )
-from qmail.core.relay import MORE_HOSTS
-from qmail.edge.accounts import home_folder
+from qmail.core.smtp.relay import MORE_HOSTS
+from qmail.edge.machine.accounts import home_folder
 from qmail.protocol.exits import Exit
 
 

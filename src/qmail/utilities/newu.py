@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from qmail.core.assign import ASSIGN, AssignError, assignments, lines_of, records
+from qmail.core.addresses.assign import ASSIGN, AssignError, assignments, lines_of, records
 from qmail.core.cdb import CdbError, write_cdb
-from qmail.edge.accounts import home_folder
+from qmail.edge.machine.accounts import home_folder
 from qmail.protocol.exits import Exit
 
 

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.core.passwd_line import PasswdLineError
-from qmail.edge.accounts import MissingAccountError, home_folder
+from qmail.core.login.passwd_line import PasswdLineError
+from qmail.edge.machine.accounts import MissingAccountError, home_folder
 from qmail.protocol.exits import Exit
 from qmail.protocol.scram_keys import ITERATIONS, ITERATIONS_MAX, ITERATIONS_MIN
 from qmail.utilities.passwd_acts import ACTS, ActError

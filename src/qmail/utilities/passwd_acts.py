@@ -8,8 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import IO, Final
 
-from qmail.core.login_secret import ensure_secret, household
-from qmail.core.passwd_file import (
+from qmail.core.login.passwd_file import (
     FILE_BYTES_MAX,
     PasswdFile,
     find_line,
@@ -20,11 +19,12 @@ from qmail.core.passwd_file import (
     without_name,
     wrong_lines,
 )
-from qmail.core.passwd_line import LINES, PasswdEntry, PasswdLineError, parse_passwd_line
-from qmail.core.password_check import PasswordCheck
+from qmail.core.login.passwd_line import LINES, PasswdEntry, PasswdLineError, parse_passwd_line
+from qmail.core.login.password_check import PasswordCheck
+from qmail.core.login.secret import ensure_secret, household
 from qmail.core.whole_files import read_whole, replace_file
-from qmail.edge.accounts import Accounts, accounts_of
-from qmail.edge.system_passwords import SystemPasswords
+from qmail.edge.machine.accounts import Accounts, accounts_of
+from qmail.edge.machine.system_passwords import SystemPasswords
 from qmail.protocol.exits import Exit
 from qmail.protocol.login_door import Refusal
 from qmail.protocol.sasl import NAME_BYTES_MAX, Credentials, SaslError, prepared_name

@@ -6,8 +6,8 @@ import time
 from itertools import chain
 
 from qmail.core.dates import local_date
-from qmail.edge.line_tool import PERMANENT, feed_program, run_tool, standard_input
-from qmail.edge.standard import say
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import PERMANENT, feed_program, run_tool, standard_input
 from qmail.protocol.options import asks_for_help
 
 TYPE_CHECKING = False

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from itertools import chain
 
-from qmail.edge.line_tool import PERMANENT, command_line, feed_program, message, run_tool, variable
+from qmail.edge.tools.line_tool import (
+    PERMANENT,
+    command_line,
+    feed_program,
+    message,
+    run_tool,
+    variable,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

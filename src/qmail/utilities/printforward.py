@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
+from qmail.core.aliases.forward_source import TableError, write_source
 from qmail.core.cdb import Cdb, CdbError
-from qmail.core.forward_source import TableError, write_source
 from qmail.core.whole_files import PART_BYTES
-from qmail.edge.line_tool import DONE, PERMANENT, ToolError, run_tool, standard_input
-from qmail.edge.standard import say, write_output
+from qmail.edge.machine.standard import say, write_output
+from qmail.edge.tools.line_tool import DONE, PERMANENT, ToolError, run_tool, standard_input
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

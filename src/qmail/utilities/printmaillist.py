@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from qmail.core.alias_entries import EntryError
-from qmail.core.forward_table import LIST_BYTES_MAX
-from qmail.core.list_files import print_list
+from qmail.core.aliases.entries import EntryError
+from qmail.core.aliases.forward_table import LIST_BYTES_MAX
+from qmail.core.aliases.list_files import print_list
 from qmail.core.whole_files import read_descriptor
-from qmail.edge.line_tool import DONE, PERMANENT, ToolError, run_tool
-from qmail.edge.standard import say, write_output
+from qmail.edge.machine.standard import say, write_output
+from qmail.edge.tools.line_tool import DONE, PERMANENT, ToolError, run_tool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

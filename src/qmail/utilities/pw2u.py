@@ -10,11 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
-from qmail.core.assign import AssignError, lines_of
-from qmail.core.controls import CONTROL_BYTES_MAX, ControlError, Line, control_reader, load
-from qmail.core.controls import split_lines as split
-from qmail.core.local_controls import LocalControls, parse_break
-from qmail.core.pw2u import (
+from qmail.core.addresses.assign import AssignError, lines_of
+from qmail.core.addresses.pw2u import (
     Homes,
     Rules,
     StoppedError,
@@ -23,8 +20,11 @@ from qmail.core.pw2u import (
     parse_names,
     parse_subusers,
 )
-from qmail.edge.accounts import home_folder
-from qmail.edge.passwd import Machine
+from qmail.core.settings.controls import CONTROL_BYTES_MAX, ControlError, Line, control_reader, load
+from qmail.core.settings.controls import split_lines as split
+from qmail.core.settings.local import LocalControls, parse_break
+from qmail.edge.machine.accounts import home_folder
+from qmail.edge.machine.passwd import Machine
 from qmail.protocol.exits import Exit
 from qmail.protocol.options import OptionError, asks_for_help, split_options
 

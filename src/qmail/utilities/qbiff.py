@@ -9,9 +9,9 @@ import os
 import stat
 import struct
 
-from qmail.core.summary import beginning, gist, printable
-from qmail.edge.line_tool import DONE, PERMANENT, message, variable
-from qmail.edge.standard import say
+from qmail.core.tools.summary import beginning, gist, printable
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import DONE, PERMANENT, message, variable
 from qmail.protocol.options import asks_for_help
 
 TYPE_CHECKING = False

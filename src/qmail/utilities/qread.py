@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 
 from qmail.core.dates import mail_date
 from qmail.core.fs import Fs, RealFs
-from qmail.core.queue_layout import ENVELOPE_BYTES_MAX, Layout, find_layout, numbered
-from qmail.edge.accounts import home_folder
-from qmail.edge.control_call import CallError, ControlCall
+from qmail.core.queue.layout import ENVELOPE_BYTES_MAX, Layout, find_layout, numbered
+from qmail.edge.doors.control_call import CallError, ControlCall
+from qmail.edge.machine.accounts import home_folder
 from qmail.mail import Channel
 from qmail.protocol.control_door import Question, RecipientRow, Row
 from qmail.protocol.exits import Exit

@@ -6,8 +6,8 @@ import os
 import time
 
 from qmail.core.dates import mail_date
-from qmail.edge.line_tool import DONE, PERMANENT, message, queue_message, run_tool, variable
-from qmail.edge.standard import say
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import DONE, PERMANENT, message, queue_message, run_tool, variable
 from qmail.protocol.address_list import AddressSyntaxError, addresses, parse_list, plain, quote
 from qmail.protocol.header import HeaderReader, HeaderTooLongError
 from qmail.protocol.options import asks_for_help

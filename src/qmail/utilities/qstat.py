@@ -4,9 +4,9 @@ import sys
 from collections.abc import Sequence
 
 from qmail.core.fs import RealFs
-from qmail.core.queue_layout import find_layout, numbered, numbered_split
-from qmail.core.spares import spare_numbers
-from qmail.edge.accounts import home_folder
+from qmail.core.queue.layout import find_layout, numbered, numbered_split
+from qmail.core.queue.spares import spare_numbers
+from qmail.edge.machine.accounts import home_folder
 from qmail.protocol.exits import Exit
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.edge.control_call import CallError
+from qmail.edge.doors.control_call import CallError
 from qmail.protocol.exits import Exit
 from qmail.protocol.netstring import FrameError
 

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
-from qmail.edge.control_call import CallError, ControlCall
-from qmail.edge.home import home_folder
-from qmail.edge.plain_text import plural
+from qmail.edge.doors.control_call import CallError, ControlCall
+from qmail.edge.machine.home import home_folder
+from qmail.edge.tools.plain_text import plural
 from qmail.protocol.control_door import TEXT_BYTES_MAX, Answer, Question
 from qmail.protocol.exits import Exit
 from qmail.utilities.queue_options import add_filter, filter_of, parse

@@ -11,14 +11,14 @@ from functools import partial
 from typing import Final
 
 from qmail.core.clock import REAL_CLOCK
-from qmail.core.controls import ControlError
-from qmail.core.queue_checkup import Checkup, Scope
-from qmail.core.queue_faults import Finding
-from qmail.core.queue_layout import Layout
-from qmail.core.queue_moves import Mark
-from qmail.edge.accounts import Accounts, MissingAccountError, home_folder
-from qmail.edge.home_maker import HomeError
-from qmail.edge.progress import Progress
+from qmail.core.queue.layout import Layout
+from qmail.core.repair.checkup import Checkup, Scope
+from qmail.core.repair.faults import Finding
+from qmail.core.repair.moves import Mark
+from qmail.core.settings.controls import ControlError
+from qmail.edge.machine.accounts import Accounts, MissingAccountError, home_folder
+from qmail.edge.machine.home_maker import HomeError
+from qmail.edge.tools.progress import Progress
 from qmail.protocol.exits import Exit
 from qmail.utilities.queue_stop import RunningError, is_running, stopped
 from qmail.utilities.queue_tree import Tree, accounts_here, make_own_folders, open_queue

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import BinaryIO, Final
 
-from qmail.core.queue_archive import ArchiveError, Writer, export
-from qmail.core.queue_census import take_census
-from qmail.core.queue_layout import PARKED, find_layout
-from qmail.core.queue_moves import marked
-from qmail.core.queue_notes import packed, read_notes
-from qmail.core.queue_parked import parked_numbers
-from qmail.edge.accounts import MissingAccountError, home_folder
-from qmail.edge.progress import Progress
+from qmail.core.queue.layout import PARKED, find_layout
+from qmail.core.repair.archive import ArchiveError, Writer, export
+from qmail.core.repair.census import take_census
+from qmail.core.repair.moves import marked
+from qmail.core.repair.notes import packed, read_notes
+from qmail.core.repair.parked import parked_numbers
+from qmail.edge.machine.accounts import MissingAccountError, home_folder
+from qmail.edge.tools.progress import Progress
 from qmail.protocol.exits import Exit
 from qmail.protocol.ustar import TarError
 from qmail.utilities.queue_stop import RunningError, stopped

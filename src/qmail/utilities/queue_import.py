@@ -12,15 +12,15 @@ from typing import BinaryIO, Final
 
 from qmail.core.clock import REAL_CLOCK
 from qmail.core.dates import mail_date
-from qmail.core.queue_archive import ArchiveError, Parcel, Reader, wrong_contents
-from qmail.core.queue_census import take_census
-from qmail.core.queue_intake import ImportedAlreadyError, Intake
-from qmail.core.queue_layout import find_layout
-from qmail.core.queue_lost import LostFolder
-from qmail.core.queue_moves import Moves, marked
-from qmail.edge.accounts import MissingAccountError, home_folder
-from qmail.edge.home_maker import HomeError
-from qmail.edge.progress import Progress
+from qmail.core.queue.layout import find_layout
+from qmail.core.repair.archive import ArchiveError, Parcel, Reader, wrong_contents
+from qmail.core.repair.census import take_census
+from qmail.core.repair.intake import ImportedAlreadyError, Intake
+from qmail.core.repair.lost import LostFolder
+from qmail.core.repair.moves import Moves, marked
+from qmail.edge.machine.accounts import MissingAccountError, home_folder
+from qmail.edge.machine.home_maker import HomeError
+from qmail.edge.tools.progress import Progress
 from qmail.protocol.exits import Exit
 from qmail.utilities.queue_stop import RunningError, stopped
 from qmail.utilities.queue_tree import accounts_here, make_own_folders, open_queue

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from qmail.edge.control_call import CallError, ControlCall
-from qmail.edge.home import home_folder
-from qmail.edge.plain_text import (
+from qmail.edge.doors.control_call import CallError, ControlCall
+from qmail.edge.machine.home import home_folder
+from qmail.edge.tools.plain_text import (
     plural,
     short_age,
     short_size,

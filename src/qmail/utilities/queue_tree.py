@@ -1,6 +1,6 @@
 """The folders and files of a queue as such: are they there, of the right type, whose are they.
 
-What files hold is looked at by core/queue_checkup.py, after this has made it safe to look.
+What files hold is looked at by core/repair/checkup.py, after this has made it safe to look.
 """
 
 import contextlib
@@ -13,18 +13,18 @@ from functools import partial
 from typing import Final
 
 from qmail.core.clock import REAL_CLOCK
-from qmail.core.controls import control_reader
 from qmail.core.held_fs import HeldFs, Ownership
-from qmail.core.notes_file import NEW_PATH, PATH
-from qmail.core.places import QUEUE_PLACES, ROOT, Kind, Place, read_split
-from qmail.core.queue_census import KINDS, folders_of, is_queue_number, names_in
-from qmail.core.queue_faults import Fault, Finding
-from qmail.core.queue_layout import PARKED, SPLIT_DEFAULT, SPLIT_FOLDERS
-from qmail.core.queue_lost import LOST, LostFolder
-from qmail.core.queue_moves import REPAIR, Mark
-from qmail.core.queue_parked import NAME as PARKED_NAME
-from qmail.edge.accounts import Accounts, one_account, separate_accounts
-from qmail.edge.home_maker import HomeError, HomeMaker, ids_of, shown_owner
+from qmail.core.queue.layout import PARKED, SPLIT_DEFAULT, SPLIT_FOLDERS
+from qmail.core.queue.notes_file import NEW_PATH, PATH
+from qmail.core.repair.census import KINDS, folders_of, is_queue_number, names_in
+from qmail.core.repair.faults import Fault, Finding
+from qmail.core.repair.lost import LOST, LostFolder
+from qmail.core.repair.moves import REPAIR, Mark
+from qmail.core.repair.parked import NAME as PARKED_NAME
+from qmail.core.settings.controls import control_reader
+from qmail.core.settings.places import QUEUE_PLACES, ROOT, Kind, Place, read_split
+from qmail.edge.machine.accounts import Accounts, one_account, separate_accounts
+from qmail.edge.machine.home_maker import HomeError, HomeMaker, ids_of, shown_owner
 
 FILE_PLACES: Final = {
     "pid": ("qmailq", 0o644),

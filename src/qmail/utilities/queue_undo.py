@@ -5,9 +5,9 @@ import json
 import sys
 from collections.abc import Sequence
 
-from qmail.edge.control_call import ControlCall
-from qmail.edge.home import home_folder
-from qmail.edge.plain_text import plural, short_age
+from qmail.edge.doors.control_call import ControlCall
+from qmail.edge.machine.home import home_folder
+from qmail.edge.tools.plain_text import plural, short_age
 from qmail.protocol.control_door import Question
 from qmail.protocol.exits import Exit
 from qmail.utilities.queue_acts import amount, counts

@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 
-from qmail.edge.line_tool import (
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import (
     DONE,
     PERMANENT,
     TEMPORARY,
@@ -19,7 +20,6 @@ from qmail.edge.line_tool import (
     reason_of,
     run_tool,
 )
-from qmail.edge.standard import say
 from qmail.protocol.options import asks_for_help
 
 TYPE_CHECKING = False

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.edge.line_tool import DONE, PERMANENT, ToolError, reason_of, run_tool
-from qmail.edge.serial_input import Stored, names_in, open_stored, read_names, tell
-from qmail.edge.standard import say
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import DONE, PERMANENT, ToolError, reason_of, run_tool
+from qmail.edge.tools.serial_input import Stored, names_in, open_stored, read_names, tell
 from qmail.protocol.options import asks_for_help
 from qmail.protocol.qmtp_client import AnswerReader, package_end, package_start
 from qmail.protocol.serial_reports import NameReader, Report, said

@@ -7,11 +7,11 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.edge.line_tool import DONE, PERMANENT, ToolError, run_tool
-from qmail.edge.serial_input import open_stored, tell, told_names
-from qmail.edge.serial_smtp import SerialSmtp
-from qmail.edge.standard import say
-from qmail.edge.timed_wire import Limits, TimedWire
+from qmail.edge.machine.standard import say
+from qmail.edge.smtp.serial_smtp import SerialSmtp
+from qmail.edge.tools.line_tool import DONE, PERMANENT, ToolError, run_tool
+from qmail.edge.tools.serial_input import open_stored, tell, told_names
+from qmail.edge.wires.timed_wire import Limits, TimedWire
 from qmail.protocol.options import asks_for_help
 from qmail.protocol.serial_reports import smtp_report
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from qmail.core.aliases.forward_source import SOURCE_BYTES_MAX, SourceError, read_source
 from qmail.core.cdb import CdbError, write_masked_cdb
-from qmail.core.forward_source import SOURCE_BYTES_MAX, SourceError, read_source
 from qmail.core.whole_files import read_descriptor
-from qmail.edge.line_tool import DONE, PERMANENT, ToolError, run_tool
-from qmail.edge.standard import say
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import DONE, PERMANENT, ToolError, run_tool
 from qmail.protocol.options import asks_for_help
 
 TYPE_CHECKING = False

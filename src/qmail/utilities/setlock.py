@@ -6,8 +6,8 @@ import _signal
 import fcntl
 import os
 
-from qmail.edge.line_tool import DONE, PERMANENT, ToolError, reason_of, run_tool
-from qmail.edge.standard import say
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import DONE, PERMANENT, ToolError, reason_of, run_tool
 from qmail.protocol.options import OptionError, asks_for_help, split_options
 
 TYPE_CHECKING = False

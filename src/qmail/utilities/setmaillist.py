@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from qmail.core.forward_table import LIST_BYTES_MAX
-from qmail.core.list_files import read_plain, write_list
+from qmail.core.aliases.forward_table import LIST_BYTES_MAX
+from qmail.core.aliases.list_files import read_plain, write_list
 from qmail.core.whole_files import read_descriptor, replace_file
-from qmail.edge.line_tool import DONE, PERMANENT, TEMPORARY, run_tool
-from qmail.edge.standard import say
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import DONE, PERMANENT, TEMPORARY, run_tool
 from qmail.protocol.options import asks_for_help
 
 TYPE_CHECKING = False

@@ -1,6 +1,6 @@
 """qmail-showctl: print every setting: control file, default or value, meaning.
 
-Everything is made from the fields of core.settings. Source: spec/programs.md 4.
+Everything is made from the fields of core.settings.programs. Source: spec/programs.md 4.
 """
 
 import os
@@ -8,7 +8,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from qmail.core.controls import (
+from qmail.core.freshness import Freshness, freshness
+from qmail.core.fs import RealFs
+from qmail.core.queue.layout import find_layout
+from qmail.core.settings.controls import (
     ME,
     ControlError,
     ReadFile,
@@ -18,16 +21,13 @@ from qmail.core.controls import (
     load_one,
     settings,
 )
-from qmail.core.freshness import Freshness, freshness
-from qmail.core.fs import RealFs
-from qmail.core.local_controls import LocalControls
-from qmail.core.log_settings import LogSettings
-from qmail.core.places import read_split
-from qmail.core.queue_layout import find_layout
-from qmail.core.relay import MORE_HOSTS
-from qmail.core.settings import PROGRAM_CONTROLS, Listener, Route
-from qmail.edge.accounts import Accounts, MissingAccountError, accounts_of, home_folder
-from qmail.edge.certificate import CERTIFICATE, KEY
+from qmail.core.settings.local import LocalControls
+from qmail.core.settings.log import LogSettings
+from qmail.core.settings.places import read_split
+from qmail.core.settings.programs import PROGRAM_CONTROLS, Listener, Route
+from qmail.core.smtp.relay import MORE_HOSTS
+from qmail.edge.machine.accounts import Accounts, MissingAccountError, accounts_of, home_folder
+from qmail.edge.tls.certificate import CERTIFICATE, KEY
 from qmail.protocol.exits import Exit
 
 OTHERS: Final = ("split", f"{MORE_HOSTS}.cdb", CERTIFICATE, KEY)

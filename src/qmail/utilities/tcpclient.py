@@ -9,10 +9,19 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.core.dial_options import Dial, read_dial
-from qmail.edge.dial import CallError, Source, addresses, call, ends_of, ident, name_of, variables
-from qmail.edge.line_tool import PERMANENT, TEMPORARY, reason_of
-from qmail.edge.standard import say
+from qmail.core.tools.dial_options import Dial, read_dial
+from qmail.edge.machine.standard import say
+from qmail.edge.tools.line_tool import PERMANENT, TEMPORARY, reason_of
+from qmail.edge.wires.dial import (
+    CallError,
+    Source,
+    addresses,
+    call,
+    ends_of,
+    ident,
+    name_of,
+    variables,
+)
 from qmail.protocol.options import OptionError, asks_for_help
 
 NAME: Final = "tcpclient"

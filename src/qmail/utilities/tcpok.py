@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from qmail.edge.accounts import home_folder
-from qmail.edge.back_off import clear_tables
+from qmail.edge.machine.accounts import home_folder
+from qmail.edge.smtp.back_off import clear_tables
 from qmail.protocol.exits import Exit
 
 

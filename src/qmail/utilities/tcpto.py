@@ -4,8 +4,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from qmail.edge.accounts import home_folder
-from qmail.edge.back_off import read_tables
+from qmail.edge.machine.accounts import home_folder
+from qmail.edge.smtp.back_off import read_tables
 from qmail.protocol.exits import Exit
 from qmail.protocol.tcpto import Table, shown
 

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from qmail.edge.control_call import CallError, ControlCall
-from qmail.edge.home import home_folder
-from qmail.edge.plain_text import WIDTH_MIN, short_age, shown, text_of
-from qmail.edge.screen import Screen
+from qmail.edge.doors.control_call import CallError, ControlCall
+from qmail.edge.machine.home import home_folder
+from qmail.edge.tools.plain_text import WIDTH_MIN, short_age, shown, text_of
+from qmail.edge.tools.screen import Screen
 from qmail.protocol.control_door import Question, tally_of
 from qmail.protocol.exits import Exit
 from qmail.protocol.netstring import FrameError

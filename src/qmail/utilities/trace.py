@@ -9,12 +9,12 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from qmail.core.controls import ControlError, control_reader, load
-from qmail.core.settings import LogControls
+from qmail.core.settings.controls import ControlError, control_reader, load
+from qmail.core.settings.programs import LogControls
 from qmail.core.trace_text import lines_of, shown
-from qmail.edge.accounts import MissingAccountError, accounts_of, become, home_folder
-from qmail.edge.trace_reader import NoIndexError, TraceReader
-from qmail.edge.trace_store import FILE
+from qmail.edge.log.trace_reader import NoIndexError, TraceReader
+from qmail.edge.log.trace_store import FILE
+from qmail.edge.machine.accounts import MissingAccountError, accounts_of, become, home_folder
 from qmail.protocol.exits import Exit
 from qmail.protocol.tai64n import from_iso, iso
 

@@ -1,0 +1,1 @@
+"""Forwarding tables, alias files, lists and `.forward` files."""

@@ -1,0 +1,1 @@
+"""`qmail explain`: the rules' own decisions, put into words."""

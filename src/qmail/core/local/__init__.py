@@ -1,0 +1,1 @@
+"""The last step on this machine: `.qmail` files, maildirs, mboxes."""

@@ -1,0 +1,1 @@
+"""Who may log in: passwords, their file, and how guessing is slowed."""

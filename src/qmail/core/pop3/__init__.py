@@ -1,0 +1,1 @@
+"""A maildir as a POP3 session sees it."""

@@ -1,0 +1,1 @@
+"""The queue on disk: how messages come in, how they are read, marked and removed."""

@@ -1,0 +1,1 @@
+"""The way out: which hosts are tried, and what their answers mean."""

@@ -1,0 +1,1 @@
+"""The files of the queue checked and mended, exported and imported."""

@@ -1,0 +1,1 @@
+"""What qmail-send decides: what is tried when, and what follows."""

@@ -1,0 +1,1 @@
+"""Control files, and what each program takes from them."""

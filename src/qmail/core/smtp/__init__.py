@@ -1,0 +1,1 @@
+"""What the SMTP server may say to a client: relaying, recipients, guessing."""

@@ -1,0 +1,1 @@
+"""What small commands share: headers in columns, summaries, options."""

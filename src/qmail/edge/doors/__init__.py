@@ -1,0 +1,1 @@
+"""The inner doors: how the programs find each other, and who may call."""

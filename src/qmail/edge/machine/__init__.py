@@ -1,0 +1,1 @@
+"""The machine: accounts, the home, limits, addresses, open files."""

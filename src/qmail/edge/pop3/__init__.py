@@ -1,0 +1,1 @@
+"""POP3 over real sockets: the resident server and its sessions."""

@@ -1,0 +1,1 @@
+"""TLS for both directions, and the server's certificate."""

@@ -1,0 +1,1 @@
+"""One conversation on plain descriptors, with a limit on every wait."""
