@@ -23,6 +23,8 @@ WANTED = DESCRIPTORS_WANTED if HARD == resource.RLIM_INFINITY else min(HARD, DES
 resource.setrlimit(resource.RLIMIT_NOFILE, (WANTED, HARD))
 
 # Under nohup, or in the background of a shell, signals are ignored; so would be those of the tests.
+PROGRAMS_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGALRM,
+                    signal.SIGPIPE)  # fmt: skip
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
         is_interrupt = number is signal.SIGINT
@@ -31,6 +33,16 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    """What a program that ran in this process has done with signals ends with its test."""
+    before = {number: signal.getsignal(number) for number in PROGRAMS_SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    signal.set_wakeup_fd(-1)
 
 
 @pytest.fixture
