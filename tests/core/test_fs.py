@@ -10,6 +10,7 @@ from tests.sim.power import NOTHING, Choice, Power, PowerCut, Torn
 from tests.sim.simfs import SimFs
 
 from qmail.core.fs import Fs, RealFs
+from qmail.utilities.queue_tree import NAMES
 
 FOLDERS = ("a", "b", "a/deep")
 Maker = Callable[[], Fs]
@@ -266,6 +267,18 @@ def test_an_unnamed_file_takes_no_name_that_is_there_and_can_have_another(fs: Fs
     fs.name(fd, "a/y")
     assert folder_names(fs, "a")["x"] == taken != fs.info_of(fd).inode
     fs.close(fd)
+
+
+def test_what_stands_in_for_an_unnamed_file_has_a_name_that_the_check_of_a_queue_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pid").mkdir()
+    monkeypatch.setattr("os.open", without_unnamed)
+    fs = RealFs(str(tmp_path))
+    fd = fs.create_unnamed("pid")
+    (name,) = os.listdir(tmp_path / "pid")
+    fs.close(fd)
+    assert NAMES["pid"].fullmatch(name)
 
 
 def test_an_unnamed_file_is_gone_when_it_is_closed(fs: Fs) -> None:

@@ -167,7 +167,9 @@ class RealFs:
             except OSError as trouble:
                 if trouble.errno not in _NOT_WITHOUT_NAME:
                     raise
-        path = f"{folder}/{os.getpid()}.{time.time_ns()}"
+        seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+        # The classic form of names in pid/ (spec/queue.md 3), which `qmail queue check` knows.
+        path = f"{folder}/{os.getpid()}.{seconds}.{nanoseconds}"
         fd = self.create(path, mode)
         self._stand_ins[fd] = path
         return fd
