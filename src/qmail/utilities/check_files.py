@@ -12,7 +12,7 @@ from qmail.core.fs import RealFs
 from qmail.core.queue.layout import PARKED, SPLIT_DEFAULT, is_number
 from qmail.core.repair.moves import UNFINISHED
 from qmail.core.repair.parked import NAME as PARKED_NAME
-from qmail.core.settings.places import COMMANDS, Kind, Place, places, split_made
+from qmail.core.settings.places import COMMANDS, QUEUE_FILES, Kind, Place, places, split_made
 from qmail.edge.machine.accounts import Accounts
 from qmail.edge.machine.home_maker import ids_of, shown_owner
 from qmail.edge.machine.mounts import MEMORY_TYPES, NETWORK_TYPES, file_system_type
@@ -24,17 +24,6 @@ SHOWN_MAX: Final = 5
 """Of many files with the same fault only so many are named."""
 LIBRARIES: Final = ("uvloop",)
 KINDS: Final = {Kind.FOLDER: stat.S_ISDIR, Kind.FILE: stat.S_ISREG, Kind.PIPE: stat.S_ISFIFO}
-QUEUE_FILE_OWNERS: Final = {
-    "pid": "qmailq",
-    "intd": "qmailq",
-    "todo": "qmailq",
-    "mess": "qmailq",
-    "info": "qmails",
-    "local": "qmails",
-    "remote": "qmails",
-    "bounce": "qmails",
-    PARKED: "qmailq",
-}
 
 
 def check_files(report: Report, home: str, accounts: Accounts) -> None:
@@ -99,7 +88,7 @@ def repair_command(home: str) -> str:
 
 def _check_queue_files(report: Report, home: str, accounts: Accounts) -> None:
     """Messages that belong to the wrong account can't be read or removed."""
-    for folder, owner in QUEUE_FILE_OWNERS.items():
+    for folder, (owner, _mode) in QUEUE_FILES.items():
         uid = accounts[owner].uid
         wrong = [
             path

@@ -22,22 +22,10 @@ from qmail.core.repair.lost import LOST, LostFolder
 from qmail.core.repair.moves import REPAIR, Mark
 from qmail.core.repair.parked import NAME as PARKED_NAME
 from qmail.core.settings.controls import control_reader
-from qmail.core.settings.places import QUEUE_PLACES, ROOT, Kind, Place, read_split
+from qmail.core.settings.places import QUEUE_FILES, QUEUE_PLACES, ROOT, Kind, Place, read_split
 from qmail.edge.machine.accounts import Accounts, one_account, separate_accounts
 from qmail.edge.machine.home_maker import HomeError, HomeMaker, ids_of, shown_owner
 
-FILE_PLACES: Final = {
-    "pid": ("qmailq", 0o644),
-    "intd": ("qmailq", 0o644),
-    "todo": ("qmailq", 0o644),
-    "mess": ("qmailq", 0o644),
-    "info": ("qmails", 0o600),
-    "local": ("qmails", 0o600),
-    "remote": ("qmails", 0o600),
-    "bounce": ("qmails", 0o600),
-    PARKED: ("qmailq", 0o644),
-}
-"""Owner and mode of the files in each folder (spec/queue.md 1)."""
 OWN: Final = (LOST, REPAIR)
 """Folders that a repair makes for itself."""
 ELSEWHERE: Final = ("lost+found", "aquota.user", "aquota.group", *OWN)
@@ -62,7 +50,7 @@ def owner_in(accounts: Accounts, path: str) -> Ownership:
     if path.startswith(f"{REPAIR}/") and path.rpartition(".")[2] in KINDS:
         # On its way to the folder of its kind.
         kind = path.rpartition(".")[2]
-    owner, mode = FILE_PLACES.get(kind, (ROOT, 0o600))
+    owner, mode = QUEUE_FILES.get(kind, (ROOT, 0o600))
     return Ownership(*ids_of(accounts, owner, "qmail"), mode)
 
 

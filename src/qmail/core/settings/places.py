@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final
 
 from qmail.core.fs import Fs
-from qmail.core.queue.layout import SPLIT_DEFAULT, SPLIT_FOLDERS, numbered
+from qmail.core.queue.layout import PARKED, SPLIT_DEFAULT, SPLIT_FOLDERS, numbered
 from qmail.core.settings.controls import ControlError, ReadFile, parse_integer, split_lines
 from qmail.protocol.tcpto import TCPTO6_BYTES, TCPTO_BYTES
 
@@ -103,6 +103,18 @@ QUEUE_PLACES: Final = (
         content=bytes(TCPTO6_BYTES),
     ),
 )
+QUEUE_FILES: Final = {
+    "pid": ("qmailq", 0o644),
+    "intd": ("qmailq", 0o644),
+    "todo": ("qmailq", 0o644),
+    "mess": ("qmailq", 0o644),
+    "info": ("qmails", 0o600),
+    "local": ("qmails", 0o600),
+    "remote": ("qmails", 0o600),
+    "bounce": ("qmails", 0o600),
+    PARKED: ("qmailq", 0o644),
+}
+"""Owner and mode of the files in each folder of the queue (spec/queue.md 1)."""
 
 
 def read_split(read_control: ReadFile) -> int:
