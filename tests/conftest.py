@@ -22,9 +22,9 @@ _, HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
 WANTED = DESCRIPTORS_WANTED if HARD == resource.RLIM_INFINITY else min(HARD, DESCRIPTORS_WANTED)
 resource.setrlimit(resource.RLIMIT_NOFILE, (WANTED, HARD))
 
-# Under nohup, or in the background of a shell, signals are ignored; so would be those of the tests.
 PROGRAMS_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGALRM,
                     signal.SIGPIPE)  # fmt: skip
+# Under nohup, or in the background of a shell, signals are ignored; so would be those of the tests.
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
         is_interrupt = number is signal.SIGINT

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections import Counter
+from functools import lru_cache
 from typing import Final
 
 IPV6_NETWORK_BITS: Final = 64
@@ -13,10 +14,12 @@ def is_loopback(ip: str) -> bool:
     return ip.startswith("127.") or ip == "::1"
 
 
+@lru_cache(maxsize=1024)
 def client_key(ip: str) -> bytes | None:
     """Return what stands for a client: its address, with IPv6 its network of 64 bits.
 
-    Returns: None: this host itself, or not an address.
+    Returns: None: this host itself, or not an address. The last answers are kept: each connection
+    asks three times.
     """
     if is_loopback(ip):
         return None

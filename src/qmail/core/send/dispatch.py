@@ -21,7 +21,7 @@ Here is the front; the parts are
     core/send/outcomes.py   reports
     core/send/ending.py     the end: bounce, last files
     core/send/operator.py   what an operator asks
-    core/send/run.py   what they share; core/send/clock_guard.py: whether ages are believed
+    core/send/run.py        what they share; core/send/clock_guard.py: whether ages are believed
 """
 
 from typing import Final
